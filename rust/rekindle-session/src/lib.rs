@@ -1,2 +1,5 @@
-//! TODO
+// SPDX-License-Identifier: Apache-2.0
+//! The update session: receiver and sender, sans-IO.
 #![no_std]
+
+pub mod port;
