@@ -11,6 +11,7 @@ pub mod digest;
 mod error;
 mod header;
 mod scan;
+pub mod slot;
 pub mod tlv;
 pub mod trailer;
 mod version;
