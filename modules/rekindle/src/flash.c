@@ -1,0 +1,147 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+/*
+ * The session owns the order of flash operations, so every call here is exactly one
+ * call of the flash map: no buffer, no retry, no erase ahead.
+ */
+
+#include <errno.h>
+
+#include <zephyr/devicetree.h>
+#include <zephyr/drivers/flash.h>
+#include <zephyr/storage/flash_map.h>
+#include <zephyr/sys/util.h>
+
+#include <rekindle/port.h>
+
+BUILD_ASSERT(DT_HAS_CHOSEN(rekindle_journal),
+	     "the devicetree must choose a partition as rekindle,journal");
+
+#define JOURNAL_ID DT_FIXED_PARTITION_ID(DT_CHOSEN(rekindle_journal))
+
+/* MCUboot, bootutil: boot_trailer_sz(). A swap keeps one status entry per sector and
+ * state; behind them lie the sizes of the swap (and, swapping by offset, of the TLVs),
+ * swap info, copy done and image ok, each in a field of BOOT_MAX_ALIGN, and the magic
+ * of 16 bytes. Encryption keys are not accounted for.
+ */
+#define MAGIC_SIZE   16U
+#define FIELD_SIZE   MAX(8U, CONFIG_MCUBOOT_BOOT_MAX_ALIGN)
+#define TRAILER_INFO (5U * FIELD_SIZE + ROUND_UP(MAGIC_SIZE, FIELD_SIZE))
+
+#ifdef CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET
+#define STATUS_STATES 2U
+#else
+#define STATUS_STATES 3U
+#endif
+
+static const uint8_t area_ids[] = {
+	[REKINDLE_AREA_PRIMARY] = DT_FIXED_PARTITION_ID(DT_CHOSEN(zephyr_code_partition)),
+	[REKINDLE_AREA_SECONDARY] = FIXED_PARTITION_ID(slot1_partition),
+	[REKINDLE_AREA_JOURNAL] = JOURNAL_ID,
+};
+
+static int open_area(uint8_t area, const struct flash_area **fa)
+{
+	if (area >= ARRAY_SIZE(area_ids)) {
+		return -EINVAL;
+	}
+	return flash_area_open(area_ids[area], fa);
+}
+
+int rekindle_area_info(uint8_t area, struct rekindle_area_info *info)
+{
+	const struct flash_area *fa;
+	struct flash_pages_info page;
+	int rc = open_area(area, &fa);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = flash_get_page_info_by_offs(flash_area_get_device(fa), fa->fa_off, &page);
+	if (rc == 0) {
+		info->size = (uint32_t)fa->fa_size;
+		info->sector_size = (uint32_t)page.size;
+		info->write_block = flash_area_align(fa);
+		info->erased = flash_area_erased_val(fa);
+	}
+	flash_area_close(fa);
+	return rc;
+}
+
+int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len)
+{
+	const struct flash_area *fa;
+	int rc = open_area(area, &fa);
+
+	if (rc == 0) {
+		rc = flash_area_read(fa, (off_t)offset, data, len);
+		flash_area_close(fa);
+	}
+	return rc;
+}
+
+int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len)
+{
+	const struct flash_area *fa;
+	int rc;
+
+	if (area == REKINDLE_AREA_PRIMARY) {
+		/* Nothing but MCUboot writes to the running image. */
+		return -EACCES;
+	}
+	rc = open_area(area, &fa);
+	if (rc == 0) {
+		rc = flash_area_write(fa, (off_t)offset, data, len);
+		flash_area_close(fa);
+	}
+	return rc;
+}
+
+int rekindle_area_erase(uint8_t area, uint32_t offset, size_t len)
+{
+	const struct flash_area *fa;
+	int rc;
+
+	if (area == REKINDLE_AREA_PRIMARY) {
+		return -EACCES;
+	}
+	rc = open_area(area, &fa);
+	if (rc == 0) {
+		rc = flash_area_erase(fa, (off_t)offset, len);
+		flash_area_close(fa);
+	}
+	return rc;
+}
+
+int rekindle_slot_info(struct rekindle_slot_info *info)
+{
+	struct rekindle_area_info slot;
+	uint32_t spare;
+	uint32_t trailer;
+	int rc = rekindle_area_info(REKINDLE_AREA_SECONDARY, &slot);
+
+	if (rc != 0) {
+		return rc;
+	}
+	trailer = CONFIG_REKINDLE_BOOT_MAX_SECTORS * STATUS_STATES * slot.write_block +
+		  TRAILER_INFO;
+	trailer = ROUND_UP(trailer, slot.sector_size);
+	/* Swapping by move or by offset needs one sector to move through. */
+	spare = slot.sector_size;
+	if (slot.size < spare + trailer) {
+		return -ENOSPC;
+	}
+
+	/* boot_get_image_start_offset() would answer 0 while a revert is due, because
+	 * it then means the old image that lies in the secondary slot. An update
+	 * always starts behind the first sector in this mode.
+	 */
+	info->image_offset = IS_ENABLED(CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET)
+				     ? slot.sector_size
+				     : 0U;
+	info->trailer_size = trailer;
+	info->image_max = slot.size - spare - trailer;
+	return 0;
+}

@@ -1,0 +1,40 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+#include <zephyr/drivers/hwinfo.h>
+#include <zephyr/kernel.h>
+#include <zephyr/random/random.h>
+#include <zephyr/sys/reboot.h>
+
+#include <rekindle/port.h>
+
+uint32_t rekindle_reset_cause(void)
+{
+	uint32_t cause = 0;
+
+	if (IS_ENABLED(CONFIG_HWINFO) && hwinfo_get_reset_cause(&cause) != 0) {
+		return 0;
+	}
+	return cause;
+}
+
+uint64_t rekindle_uptime_ms(void)
+{
+	return (uint64_t)k_uptime_get();
+}
+
+void rekindle_sleep_ms(uint32_t ms)
+{
+	(void)k_msleep((int32_t)MIN(ms, INT32_MAX));
+}
+
+void rekindle_reboot(void)
+{
+	sys_reboot(SYS_REBOOT_COLD);
+}
+
+void rekindle_random(uint8_t *data, size_t len)
+{
+	sys_rand_get(data, len);
+}
