@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The update session's ports on Zephyr.
+//!
+//! Safe functions over the C shims of `modules/rekindle`. This is the only crate of the
+//! project with `unsafe` in it; what it promises rests on the contract in
+//! `rekindle/port.h`.
+
+#![no_std]
+
+pub mod boot;
+mod ffi;
+pub mod flash;
+pub mod link;
+pub mod system;
+
+/// A failure as Zephyr numbers it: a positive `errno` value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// `EINVAL`: an argument that the call cannot take.
+    pub const INVALID: Self = Self(22);
+
+    /// The number, as in `errno.h`.
+    #[must_use]
+    pub fn get(self) -> i32 {
+        self.0
+    }
+
+    fn check(rc: i32) -> Result<(), Self> {
+        if rc == 0 { Ok(()) } else { Err(Self(rc.saturating_neg())) }
+    }
+}
+
+impl core::fmt::Display for Errno {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "errno {}", self.0)
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Clock, reset and randomness.
+
+use crate::ffi;
+
+/// Milliseconds since boot.
+#[must_use]
+pub fn uptime_ms() -> u64 {
+    ffi::rekindle_uptime_ms()
+}
+
+/// Suspends the calling thread.
+pub fn sleep_ms(ms: u32) {
+    ffi::rekindle_sleep_ms(ms);
+}
+
+/// Causes of the last reset, as bits of Zephyr's hwinfo; 0 where the SoC does not say.
+#[must_use]
+pub fn reset_cause() -> u32 {
+    ffi::rekindle_reset_cause()
+}
+
+/// Resets the whole system and does not return.
+pub fn reboot() -> ! {
+    ffi::rekindle_reboot();
+    loop {
+        ffi::rekindle_sleep_ms(u32::MAX);
+    }
+}
+
+/// Fills `data` with random bytes, as good as the board's source is.
+pub fn random(data: &mut [u8]) {
+    // SAFETY: `data` is valid for `data.len()` writes for the call and the shim keeps no
+    // pointer.
+    unsafe { ffi::rekindle_random(data.as_mut_ptr(), data.len()) }
+}
