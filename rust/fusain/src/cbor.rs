@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The envelope, and a walk over CBOR items that needs no allocation (PROTOCOL.md §3).
+//! CBOR (RFC 8949) as far as the protocol uses it: the envelope, and items of a payload (PROTOCOL.md §3).
 //!
-//! minicbor decodes the values. What it cannot do without an allocator is skip an item that holds containers of
-//! indefinite length inside definite ones, which a peer may well put under a key we do not know; so the walk is
-//! done here, once per payload, and everything after it works on items known to be whole.
+//! A general decoder costs a device more than the rest of this crate, and cannot skip an item that holds
+//! containers of indefinite length inside definite ones without an allocator, which a peer may well put under a
+//! key we do not know. The tests compare what is here with such a decoder.
 
-use crate::error::DecodeError;
+use crate::PAYLOAD_MAX;
+use crate::error::{DecodeError, EncodeError};
 
 /// Depth of nesting of a skipped value beyond which a payload is refused (PROTOCOL.md §3.3).
 pub(crate) const NESTING_MAX: usize = 32;
@@ -29,12 +30,34 @@ pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     }
 }
 
-/// The head of a CBOR item: major type, and its argument if it has one.
+/// Major types of items.
+pub(crate) mod major {
+    pub(crate) const UNSIGNED: u8 = 0;
+    pub(crate) const NEGATIVE: u8 = 1;
+    pub(crate) const BYTES: u8 = 2;
+    pub(crate) const TEXT: u8 = 3;
+    pub(crate) const ARRAY: u8 = 4;
+    pub(crate) const MAP: u8 = 5;
+    pub(crate) const TAG: u8 = 6;
+    pub(crate) const SIMPLE: u8 = 7;
+}
+
+/// The head of an item.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) major: u8,
-    /// `None`: indefinite length.
-    pub(crate) argument: Option<u64>,
+    /// The low five bits of the first byte: the argument itself, or how wide it is.
+    pub(crate) info: u8,
+    /// A value, a length or a count; 0 with an indefinite length.
+    pub(crate) argument: u64,
+}
+
+impl Head {
+    const INDEFINITE: u8 = 0x1F;
+
+    pub(crate) fn indefinite(self) -> bool {
+        self.info == Self::INDEFINITE
+    }
 }
 
 /// A position in a payload. Every method returns `None` where the CBOR is cut short or not well-formed.
@@ -73,20 +96,27 @@ impl<'a> Walk<'a> {
     /// Consumes the head of the next item, which must not be a break.
     pub(crate) fn head(&mut self) -> Option<Head> {
         let first = self.byte()?;
-        let major = first >> 5;
-        let argument = match first & 0x1F {
-            info @ 0..=0x17 => u64::from(info),
-            info @ 0x18..=0x1B => {
-                let mut value = 0;
+        let (major, info) = (first >> 5, first & 0x1F);
+        let mut argument = 0;
+        match info {
+            0..=0x17 => argument = u64::from(info),
+            0x18..=0x1B => {
                 for _ in 0..(1_u8 << (info - 0x18)) {
-                    value = (value << 8) | u64::from(self.byte()?);
+                    argument = (argument << 8) | u64::from(self.byte()?);
                 }
-                value
             }
-            0x1F if matches!(major, 2..=5) => return Some(Head { major, argument: None }),
+            Head::INDEFINITE if matches!(major, major::BYTES..=major::MAP) => {}
             _ => return None,
-        };
-        Some(Head { major, argument: Some(argument) })
+        }
+        Some(Head { major, info, argument })
+    }
+
+    /// Consumes `length` bytes.
+    pub(crate) fn bytes(&mut self, length: u64) -> Option<&'a [u8]> {
+        let end = self.position.checked_add(usize::try_from(length).ok()?)?;
+        let bytes = self.bytes.get(self.position..end)?;
+        self.position = end;
+        Some(bytes)
     }
 
     /// Consumes one item, however it is nested, down to [`NESTING_MAX`].
@@ -113,21 +143,18 @@ impl<'a> Walk<'a> {
 
     /// Consumes a simple item wholly, or the head of one that has items inside.
     fn enter(&mut self) -> Option<Option<Open>> {
+        use major::{ARRAY, BYTES, MAP, TAG, TEXT};
         let head = self.head()?;
-        Some(match (head.major, head.argument) {
-            (2 | 3, Some(length)) => {
-                let end = self.position.checked_add(usize::try_from(length).ok()?)?;
-                self.bytes.get(self.position..end)?;
-                self.position = end;
-                None
-            }
-            (2 | 3, None) => Some(Open::Chunks(head.major)),
-            // A payload cannot hold as many items as would not fit the count.
-            (4, Some(items)) => Some(Open::Items(u8::try_from(items).ok()?)),
-            (5, Some(pairs)) => Some(Open::Items(u8::try_from(pairs.checked_mul(2)?).ok()?)),
-            (4, None) => Some(Open::Array),
-            (5, None) => Some(Open::Map { value_next: false }),
-            (6, _) => Some(Open::Items(1)),
+        // A payload cannot hold as many items as would not fit the count.
+        let items = |items: u64| u8::try_from(items).ok().map(Open::Items);
+        Some(match (head.major, head.indefinite()) {
+            (BYTES | TEXT, false) => self.bytes(head.argument).map(|_| None)?,
+            (BYTES | TEXT, true) => Some(Open::Chunks(head.major)),
+            (ARRAY, false) => Some(items(head.argument)?),
+            (ARRAY, true) => Some(Open::Array),
+            (MAP, false) => Some(items(head.argument.checked_mul(2)?)?),
+            (MAP, true) => Some(Open::Map { value_next: false }),
+            (TAG, _) => Some(Open::Items(1)),
             _ => None,
         })
     }
@@ -164,9 +191,84 @@ impl Open {
                     return Some(true);
                 }
                 let next = walk.clone().head()?;
-                (next.major == *major && next.argument.is_some()).then_some(())?;
+                (next.major == *major && !next.indefinite()).then_some(())?;
             }
         }
         Some(false)
+    }
+}
+
+/// Writes one message: definite lengths, shortest heads, keys in the order in which the caller puts them.
+pub(crate) struct Writer<'o> {
+    out: &'o mut [u8],
+    length: usize,
+    map_at: usize,
+    entries: u8,
+    full: bool,
+}
+
+impl<'o> Writer<'o> {
+    const NULL: u8 = 0xF6;
+    const MAP: u8 = 0xA0;
+
+    /// Begins a message of type `code` in `out`.
+    pub(crate) fn open(out: &'o mut [u8], code: u8) -> Self {
+        let mut writer = Self { out, length: 0, map_at: 0, entries: 0, full: false };
+        writer.byte(ENVELOPE);
+        writer.item(major::UNSIGNED, u64::from(code));
+        writer.map_at = writer.length;
+        // An empty payload is null; the first entry makes a map of it.
+        writer.byte(Self::NULL);
+        writer
+    }
+
+    fn byte(&mut self, byte: u8) {
+        match self.out.get_mut(self.length) {
+            Some(place) if self.length < PAYLOAD_MAX => *place = byte,
+            _ => self.full = true,
+        }
+        // Counts on, so that `finish` can tell which of the two bounds was met.
+        self.length += 1;
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.byte(byte));
+    }
+
+    /// Writes the head of an item in its shortest form.
+    pub(crate) fn item(&mut self, major: u8, argument: u64) {
+        let bytes = argument.to_be_bytes();
+        let (info, width) = match argument {
+            0..=0x17 => {
+                let [.., last] = bytes;
+                (last, 0)
+            }
+            0x18..=0xFF => (0x18, 1),
+            0x100..=0xFFFF => (0x19, 2),
+            0x1_0000..=0xFFFF_FFFF => (0x1A, 4),
+            _ => (0x1B, 8),
+        };
+        self.byte((major << 5) | info);
+        self.raw(bytes.get(8 - width..).unwrap_or_default());
+    }
+
+    /// Begins an entry: the value is written next.
+    pub(crate) fn key(&mut self, key: u8) {
+        self.entries += 1;
+        self.item(major::UNSIGNED, u64::from(key));
+    }
+
+    /// Ends the message and returns its length in bytes.
+    pub(crate) fn finish(self) -> Result<usize, EncodeError> {
+        if self.full {
+            let too_long = self.length > PAYLOAD_MAX;
+            return Err(if too_long { EncodeError::PayloadTooLong } else { EncodeError::BufferTooSmall });
+        }
+        // No message has so many keys that the head of its map would need a second byte.
+        if let Some(head) = self.out.get_mut(self.map_at).filter(|_| self.entries > 0) {
+            *head = Self::MAP | self.entries;
+        }
+        Ok(self.length)
     }
 }

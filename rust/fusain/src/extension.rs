@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The extension message, 0x46: what the base protocol cannot say (PROTOCOL.md §7).
 
+use crate::cbor::Writer;
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
-use crate::fields::{Fields, Slot, Writer, framed};
+use crate::fields::{Fields, Slot, framed};
 use crate::ota::{Mode, Version, enum_value};
 
 /// Key 0 of our extension messages, "RKND": the range belongs to the protocol's owners, so it keeps ours apart
@@ -115,9 +116,9 @@ impl Extension {
 /// Begins an extension message.
 fn open(out: &mut [u8], magic: u32, version: u32, operation: u32) -> Writer<'_> {
     let mut writer = Writer::open(out, Extension::CODE);
-    writer.put(0, &magic);
-    writer.put(1, &version);
-    writer.put(2, &operation);
+    magic.store(&mut writer, 0);
+    version.store(&mut writer, 1);
+    operation.store(&mut writer, 2);
     writer
 }
 
@@ -201,14 +202,14 @@ impl Info {
     /// `out` is too short.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut writer = open(out, EXTENSION_MAGIC, EXTENSION_VERSION, INFO);
-        writer.put(3, &self.boot_number);
-        writer.put(4, &self.window);
-        writer.put(5, &self.version);
-        writer.put(6, &self.image_hash);
-        writer.put(7, &self.flags.0);
-        writer.put(8, &self.chunk_max);
+        self.boot_number.store(&mut writer, 3);
+        self.window.store(&mut writer, 4);
+        self.version.store(&mut writer, 5);
+        self.image_hash.store(&mut writer, 6);
+        self.flags.0.store(&mut writer, 7);
+        self.chunk_max.store(&mut writer, 8);
         self.durable.store(&mut writer, 9);
-        writer.put(10, &self.appliance_state);
+        self.appliance_state.store(&mut writer, 10);
         writer.finish()
     }
 }
@@ -319,16 +320,16 @@ impl OutcomeReport {
     /// `out` is too short.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut writer = open(out, EXTENSION_MAGIC, EXTENSION_VERSION, OUTCOME);
-        writer.put(3, &self.boot_number);
-        writer.put(4, &self.outcome);
-        writer.put(5, &self.attempt);
+        self.boot_number.store(&mut writer, 3);
+        self.outcome.store(&mut writer, 4);
+        self.attempt.store(&mut writer, 5);
         self.target.store(&mut writer, 6);
         self.mode.store(&mut writer, 7);
         self.stage.store(&mut writer, 8);
         self.code.store(&mut writer, 9);
         self.reset_cause.store(&mut writer, 10);
-        writer.put(11, &self.index);
-        writer.put(12, &self.total);
+        self.index.store(&mut writer, 11);
+        self.total.store(&mut writer, 12);
         writer.finish()
     }
 }

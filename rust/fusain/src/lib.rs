@@ -43,6 +43,7 @@ mod frame;
 mod message;
 mod ota;
 mod telemetry;
+mod value;
 
 pub use address::{Address, ParseAddressError};
 pub use command::Command;

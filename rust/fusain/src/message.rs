@@ -2,10 +2,9 @@
 //! Every message in one enumeration: for controllers, monitors and tools (PROTOCOL.md §4).
 
 use crate::address::Address;
-use crate::cbor::message_code;
+use crate::cbor::{Writer, message_code};
 use crate::error::{DecodeError, EncodeError, InvalidCommand, StateReject};
 use crate::extension::Extension;
-use crate::fields::Writer;
 use crate::{PAYLOAD_MAX, control, encode_frame, ota, telemetry};
 
 /// Makes the enumeration, and what has to be said once per message, from one table.

@@ -4,11 +4,9 @@
 use core::fmt;
 use core::str::FromStr;
 
-use minicbor::decode::Decoder;
-
-use crate::cbor::Walk;
+use crate::cbor::{Walk, Writer, major};
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
-use crate::fields::{Fields, ItemEncoder, Slot, Value, Writer, framed, message};
+use crate::fields::{Fields, Slot, Value, framed, message};
 
 message! {
     /// OTA_START: announces an image (PROTOCOL.md §5.2).
@@ -79,7 +77,7 @@ impl OtaActivate {
     /// `out` is too short.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut writer = Writer::open(out, Self::CODE);
-        writer.put(0, &self.mode);
+        self.mode.store(&mut writer, 0);
         (!self.reboot).then_some(false).store(&mut writer, 1);
         writer.finish()
     }
@@ -138,17 +136,17 @@ wire_enum! {
 macro_rules! enum_value {
     ($name:ident) => {
         impl crate::fields::Value<'_> for $name {
-            fn read(decoder: &mut minicbor::decode::Decoder<'_>) -> Result<Self, crate::error::Constraint> {
+            fn read(walk: &mut crate::cbor::Walk<'_>) -> Result<Self, crate::error::Constraint> {
                 // An unknown number is a value not allowed, even one too wide for the enumeration's number.
-                let number = u64::read(decoder)?;
+                let number = u64::read(walk)?;
                 u8::try_from(number)
                     .ok()
                     .and_then(|number| Self::try_from(number).ok())
                     .ok_or(crate::error::Constraint::ValueInvalid)
             }
 
-            fn write(&self, encoder: &mut crate::fields::ItemEncoder<'_>) -> bool {
-                self.number().write(encoder)
+            fn write(&self, writer: &mut crate::cbor::Writer<'_>) {
+                self.number().write(writer);
             }
         }
     };
@@ -172,26 +170,28 @@ pub struct Version {
 }
 
 impl Value<'_> for Version {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        let length = decoder.array().map_err(|_| Constraint::TypeMismatch)?;
-        if length.is_some_and(|length| length != 4) {
+    fn read(walk: &mut Walk<'_>) -> Result<Self, Constraint> {
+        let Some(array) = walk.head().filter(|head| head.major == major::ARRAY) else {
+            return Err(Constraint::TypeMismatch);
+        };
+        if !array.indefinite() && array.argument != 4 {
             return Err(Constraint::ValueInvalid);
         }
         let mut numbers = [0; 4];
         for number in &mut numbers {
             // An array of indefinite length may be too short.
-            if Walk::new(decoder.input(), decoder.position()).take_break() {
+            if array.indefinite() && walk.take_break() {
                 return Err(Constraint::ValueInvalid);
             }
-            *number = u64::read(decoder)?;
+            *number = u64::read(walk)?;
         }
-        if length.is_none() && !Walk::new(decoder.input(), decoder.position()).take_break() {
+        if array.indefinite() && !walk.take_break() {
             return Err(Constraint::ValueInvalid);
         }
-        let [major, minor, revision, build] = numbers;
+        let [first, minor, revision, build] = numbers;
         let version = || {
             Some(Self {
-                major: major.try_into().ok()?,
+                major: first.try_into().ok()?,
                 minor: minor.try_into().ok()?,
                 revision: revision.try_into().ok()?,
                 build: build.try_into().ok()?,
@@ -200,12 +200,12 @@ impl Value<'_> for Version {
         version().ok_or(Constraint::ValueTooHigh)
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) -> bool {
-        encoder.array(4).is_ok()
-            && self.major.write(encoder)
-            && self.minor.write(encoder)
-            && self.revision.write(encoder)
-            && self.build.write(encoder)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.item(major::ARRAY, 4);
+        self.major.write(writer);
+        self.minor.write(writer);
+        self.revision.write(writer);
+        self.build.write(writer);
     }
 }
 
