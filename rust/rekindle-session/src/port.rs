@@ -64,6 +64,8 @@ pub struct FlashFault;
 /// Sizes of a device's slots and journal, in bytes, as its operating system reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// Size of the primary slot.
+    pub primary_size: u32,
     /// Size of the secondary slot.
     pub slot_size: u32,
     /// Erase unit of the slots.

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The journal's records as bytes.
+//!
+//! A record is one to three blocks of [`BLOCK`] bytes: kind, number of blocks, two reserved bytes (0xFF), the
+//! body, padding (0xFF), and a CRC-32 in the last four bytes. All numbers are little-endian. The image that is
+//! being tested writes into the journal that the old image reads, so **this format is frozen**: kinds are only
+//! ever added, and a reader skips the kinds it does not know.
+
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use fusain::{Mode, Outcome, Version};
+
+/// Size of a block in bytes: a multiple of every supported write block.
+pub(crate) const BLOCK: usize = 32;
+/// Largest record in blocks.
+pub(crate) const BLOCKS_MAX: usize = 3;
+/// Largest record in bytes.
+pub(crate) const RECORD_MAX: usize = BLOCK * BLOCKS_MAX;
+
+/// CRC-32 as used by the records, the sector headers and the checkpoints.
+pub(crate) const CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+
+/// A CRC-32 over bytes that come in parts.
+#[derive(Clone)]
+pub(crate) struct Checksum(crc::Digest<'static, u32, NoTable>);
+
+impl Checksum {
+    pub(crate) fn new() -> Self {
+        static ALGORITHM: Crc<u32, NoTable> = CRC32;
+        Self(ALGORITHM.digest())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The CRC-32 of everything so far.
+    pub(crate) fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+impl core::fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Checksum({:08x})", self.value())
+    }
+}
+
+const HEAD: usize = 4;
+const TAIL: usize = 4;
+
+/// An image on its way: what START announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) size: u32,
+    pub(crate) digest: [u8; 32],
+    pub(crate) version: Option<Version>,
+}
+
+/// An activation: which image was to replace which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) mode: Mode,
+    /// Swap type that the primary slot's trailer named before the request, to tell old evidence from new.
+    pub(crate) swap_before: u8,
+    pub(crate) target: [u8; 32],
+    pub(crate) running: [u8; 32],
+}
+
+/// How far the self-test of a running image came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stage {
+    pub(crate) stage: u32,
+    pub(crate) code: i32,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) number: u32,
+    pub(crate) mode: Mode,
+    pub(crate) outcome: Outcome,
+    pub(crate) target: [u8; 32],
+    pub(crate) stage: Option<Stage>,
+    pub(crate) reset_cause: u32,
+}
+
+/// One entry of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// A session began; it ends the one before.
+    Session(Session),
+    /// Bytes `0..offset` of the image are on flash and have this CRC-32.
+    Checkpoint { offset: u32, crc: u32 },
+    /// The session was read back and found right.
+    Verified,
+    /// The session ended without an activation.
+    Closed,
+    /// An upgrade is about to be requested from the bootloader.
+    Attempt(Attempt),
+    /// A mark of the running image's self-test.
+    Stage(Stage),
+    /// The outcome of an attempt is known.
+    Settled(Settled),
+    /// A record of a later format: skipped, dropped at compaction.
+    Unknown,
+}
+
+const KIND_SESSION: u8 = 1;
+const KIND_CHECKPOINT: u8 = 2;
+const KIND_VERIFIED: u8 = 3;
+const KIND_CLOSED: u8 = 4;
+const KIND_ATTEMPT: u8 = 5;
+const KIND_STAGE: u8 = 6;
+const KIND_SETTLED: u8 = 7;
+
+const FLAG_PRESENT: u8 = 1;
+
+/// Writes fields one after the other; a field that does not fit is dropped, which [`Record::emit`] never meets.
+struct Writer<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.at.saturating_add(bytes.len());
+        if let Some(place) = self.out.get_mut(self.at..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.at = end;
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.put(&value.to_le_bytes());
+    }
+}
+
+/// Reads fields one after the other; past the end everything is zero (the CRC was right, so a short body
+/// belongs to a later format, which may only add).
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        match self.bytes.split_first_chunk::<N>() {
+            Some((head, rest)) => {
+                self.bytes = rest;
+                *head
+            }
+            None => [0; N],
+        }
+    }
+
+    fn u8(&mut self) -> u8 {
+        let [byte] = self.take::<1>();
+        byte
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+}
+
+/// Writes a record of the given kind with what `body` puts into it; returns its length in bytes.
+fn frame(out: &mut [u8; RECORD_MAX], kind: u8, blocks: u8, body: impl FnOnce(&mut Writer<'_>)) -> usize {
+    out.fill(0xFF);
+    let len = usize::from(blocks).saturating_mul(BLOCK).min(RECORD_MAX);
+    let (record, _) = out.split_at_mut(len);
+    let body_len = len.saturating_sub(TAIL);
+    let (content, tail) = record.split_at_mut(body_len);
+    let mut writer = Writer { out: content, at: 0 };
+    writer.put(&[kind, blocks, 0xFF, 0xFF]);
+    body(&mut writer);
+    let crc = CRC32.checksum(content);
+    tail.copy_from_slice(&crc.to_le_bytes());
+    len
+}
+
+impl Record {
+    /// Writes the record into `out` and returns its length in bytes, a multiple of [`BLOCK`].
+    pub(crate) fn emit(&self, out: &mut [u8; RECORD_MAX]) -> usize {
+        match self {
+            Self::Session(s) => frame(out, KIND_SESSION, 2, |w| {
+                w.u32(s.size);
+                w.put(&s.digest);
+                if let Some(v) = s.version {
+                    w.put(&[FLAG_PRESENT, v.major, v.minor]);
+                    w.put(&v.revision.to_le_bytes());
+                    w.u32(v.build);
+                }
+            }),
+            Self::Checkpoint { offset, crc } => frame(out, KIND_CHECKPOINT, 1, |w| {
+                w.u32(*offset);
+                w.u32(*crc);
+            }),
+            Self::Verified => frame(out, KIND_VERIFIED, 1, |_| {}),
+            Self::Closed | Self::Unknown => frame(out, KIND_CLOSED, 1, |_| {}),
+            Self::Attempt(a) => frame(out, KIND_ATTEMPT, 3, |w| {
+                w.u32(a.number);
+                w.put(&[a.mode.number(), a.swap_before]);
+                w.put(&a.target);
+                w.put(&a.running);
+            }),
+            Self::Stage(s) => frame(out, KIND_STAGE, 1, |w| emit_stage(w, *s)),
+            Self::Settled(s) => frame(out, KIND_SETTLED, 2, |w| {
+                w.u32(s.number);
+                w.put(&[s.mode.number(), s.outcome.number()]);
+                w.u32(s.reset_cause);
+                w.put(&s.target);
+                if let Some(stage) = s.stage {
+                    w.put(&[FLAG_PRESENT]);
+                    emit_stage(w, stage);
+                }
+            }),
+        }
+    }
+
+    /// Reads the record at the start of `bytes`; `None` when no whole, intact record stands there.
+    /// Returns the record and its length in blocks.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, u16)> {
+        let &[kind, blocks, ..] = bytes else { return None };
+        let blocks_len = usize::from(blocks);
+        if blocks_len == 0 || blocks_len > BLOCKS_MAX {
+            return None;
+        }
+        let record = bytes.get(..blocks_len.saturating_mul(BLOCK))?;
+        let (content, crc) = record.split_last_chunk::<TAIL>()?;
+        if CRC32.checksum(content) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let mut r = Reader { bytes: content.get(HEAD..)? };
+        Some((Self::parse_body(kind, &mut r), u16::from(blocks)))
+    }
+
+    fn parse_body(kind: u8, r: &mut Reader<'_>) -> Self {
+        match kind {
+            KIND_SESSION => Self::Session(Session {
+                size: r.u32(),
+                digest: r.take(),
+                version: (r.u8() == FLAG_PRESENT).then(|| Version {
+                    major: r.u8(),
+                    minor: r.u8(),
+                    revision: u16::from_le_bytes(r.take()),
+                    build: r.u32(),
+                }),
+            }),
+            KIND_CHECKPOINT => Self::Checkpoint { offset: r.u32(), crc: r.u32() },
+            KIND_VERIFIED => Self::Verified,
+            KIND_CLOSED => Self::Closed,
+            KIND_ATTEMPT => Self::Attempt(Attempt {
+                number: r.u32(),
+                mode: parse_mode(r.u8()),
+                swap_before: r.u8(),
+                target: r.take(),
+                running: r.take(),
+            }),
+            KIND_STAGE => Self::Stage(parse_stage(r)),
+            KIND_SETTLED => Self::Settled(Settled {
+                number: r.u32(),
+                mode: parse_mode(r.u8()),
+                outcome: parse_outcome(r.u8()),
+                reset_cause: r.u32(),
+                target: r.take(),
+                stage: (r.u8() == FLAG_PRESENT).then(|| parse_stage(r)),
+            }),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+fn emit_stage(w: &mut Writer<'_>, stage: Stage) {
+    w.u32(stage.stage);
+    w.put(&stage.code.to_le_bytes());
+}
+
+fn parse_stage(r: &mut Reader<'_>) -> Stage {
+    Stage { stage: r.u32(), code: i32::from_le_bytes(r.take()) }
+}
+
+fn parse_mode(byte: u8) -> Mode {
+    Mode::try_from(byte).unwrap_or(Mode::Test)
+}
+
+fn parse_outcome(byte: u8) -> Outcome {
+    Outcome::try_from(byte).unwrap_or(Outcome::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> [Record; 7] {
+        let stage = Stage { stage: 3, code: -7 };
+        [
+            Record::Session(Session {
+                size: 0x0102_0304,
+                digest: [0xA5; 32],
+                version: Some(Version { major: 1, minor: 2, revision: 0x0304, build: 0x0506_0708 }),
+            }),
+            Record::Checkpoint { offset: 4096, crc: 0xDEAD_BEEF },
+            Record::Verified,
+            Record::Closed,
+            Record::Attempt(Attempt {
+                number: 9,
+                mode: Mode::Permanent,
+                swap_before: 4,
+                target: [1; 32],
+                running: [2; 32],
+            }),
+            Record::Stage(stage),
+            Record::Settled(Settled {
+                number: 9,
+                mode: Mode::Test,
+                outcome: Outcome::Reverted,
+                target: [1; 32],
+                stage: Some(stage),
+                reset_cause: 0x40,
+            }),
+        ]
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        for record in samples() {
+            let mut bytes = [0; RECORD_MAX];
+            let len = record.emit(&mut bytes);
+            assert_eq!(len % BLOCK, 0);
+            let (back, blocks) = Record::parse(&bytes).expect("intact");
+            assert_eq!(back, record);
+            assert_eq!(usize::from(blocks) * BLOCK, len);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        for record in samples() {
+            let mut bytes = [0; RECORD_MAX];
+            let len = record.emit(&mut bytes);
+            for bit in 0..len * 8 {
+                let mut torn = bytes;
+                torn[bit / 8] ^= 1 << (bit % 8);
+                assert_ne!(Record::parse(&torn).map(|(r, _)| r), Some(record), "bit {bit} of {record:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn blank_flash_is_no_record() {
+        assert_eq!(Record::parse(&[0xFF; RECORD_MAX]), None);
+        assert_eq!(Record::parse(&[0; RECORD_MAX]), None);
+        assert_eq!(Record::parse(&[]), None);
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! DATA: bytes into the buffer, full pages onto flash, a checkpoint a sector.
+//!
+//! An answer is sent only when everything that the chunk caused is done. So what is acknowledged and not yet
+//! durable is never more than one sector (PROTOCOL.md, acknowledged and durable).
+
+use super::command::{OFFSET_CONFLICT, invalid};
+use super::job::{Job, JobOp};
+use super::{Answer, BUFFER_LEN, Event, Receiver, Reply};
+use crate::journal::record::Record;
+use crate::port::{Area, WRITE_MAX};
+use fusain::{Constraint, OtaData, OtaState, Reason};
+
+/// What storing does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Erase ahead, write a page, note a checkpoint: whatever is due.
+    Next,
+    /// A page was written that ended a sector or the image: its checkpoint is being noted.
+    Noted { offset: u32 },
+}
+
+impl Receiver {
+    pub(super) fn on_data(&mut self, now_ms: u64, data: &OtaData<'_>) {
+        let Some((next, size)) = self.progress().filter(|_| self.state() != OtaState::Activated) else {
+            return self.reject(Reason::InvalidInState);
+        };
+        if self.refused_unsafe() {
+            return;
+        }
+        let len = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
+        if len == 0 {
+            self.reply = Some(invalid(1, Constraint::ValueTooLow));
+            return;
+        }
+        let end = data.offset.saturating_add(len);
+        if end > u64::from(size) {
+            self.reply = Some(invalid(1, Constraint::ValueTooHigh));
+            return;
+        }
+        let Ok(offset) = u32::try_from(data.offset) else { return };
+        if offset > next {
+            return self.gap(now_ms);
+        }
+        if offset == next {
+            self.gap_answered = false;
+            self.store(data.data);
+        } else if end <= u64::from(next) {
+            self.compare(offset, data.data);
+        } else {
+            self.reply = Some(Reply::Invalid(OFFSET_CONFLICT));
+        }
+    }
+
+    /// A frame is missing before this one. A sender with a window is told once; one without is told each time.
+    fn gap(&mut self, now_ms: u64) {
+        let silent = self.windowed && core::mem::replace(&mut self.gap_answered, true);
+        self.answer_data(now_ms, if silent { Answer::Silence } else { Answer::Gap });
+    }
+
+    fn store(&mut self, data: &[u8]) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let end = transfer.fill.saturating_add(data.len());
+        let Some(place) = self.buffer.get_mut(transfer.fill..end) else {
+            // Longer than any payload can carry (FRAME: at most 101 bytes of data).
+            self.reply = Some(invalid(1, Constraint::ValueTooHigh));
+            return;
+        };
+        place.copy_from_slice(data);
+        transfer.fill = end;
+        self.job = Job::Store(Step::Next);
+    }
+
+    pub(super) fn run_store(&mut self, step: Step, now_ms: u64) {
+        if let Step::Noted { offset } = step {
+            self.checkpointed(offset);
+        }
+        let Some(transfer) = &self.transfer else { return };
+        let last = transfer.next() == transfer.size;
+        let due = transfer.fill >= WRITE_MAX || (last && transfer.fill > 0);
+        if due {
+            self.job = Job::Store(Step::Next);
+            self.write_page();
+            return;
+        }
+        if last && transfer.durable == transfer.size {
+            if let Some(transfer) = &mut self.transfer {
+                transfer.state = OtaState::Received;
+            }
+        } else if transfer.flushed == transfer.erased_to && !last {
+            // The next sector is erased now, while the sender's window keeps the line busy.
+            self.job = Job::Store(Step::Next);
+            self.erase_ahead();
+            return;
+        }
+        self.answer_data(now_ms, Answer::Acknowledge);
+    }
+
+    fn erase_ahead(&mut self) {
+        let Some(transfer) = &self.transfer else { return };
+        let offset = self.config.layout.image_offset.saturating_add(transfer.erased_to);
+        self.op = Some(JobOp::Erase { offset });
+    }
+
+    pub(super) fn store_erased(&mut self, step: Step) {
+        self.job = Job::Store(step);
+        let sector = self.config.layout.sector_size;
+        if let Some(transfer) = &mut self.transfer {
+            transfer.erased_to = transfer.erased_to.saturating_add(sector);
+        }
+    }
+
+    /// Writes the buffer's first page; at the image's end what there is, padded with 0xFF to a write block.
+    fn write_page(&mut self) {
+        let Some(transfer) = &self.transfer else { return };
+        if transfer.flushed == transfer.erased_to {
+            self.erase_ahead();
+            return;
+        }
+        let mut len = WRITE_MAX;
+        if transfer.fill < WRITE_MAX {
+            let block = usize::try_from(self.config.layout.write_block).unwrap_or(1);
+            len = transfer.fill.checked_next_multiple_of(block).unwrap_or(WRITE_MAX);
+            if let Some(pad) = self.buffer.get_mut(transfer.fill..len) {
+                pad.fill(0xFF);
+            }
+        }
+        let offset = self.config.layout.image_offset.saturating_add(transfer.flushed);
+        self.op = Some(JobOp::Write { offset, len });
+    }
+
+    /// A page is on flash: the buffer moves on, and the end of a sector or of the image is noted.
+    pub(super) fn store_written(&mut self, len: usize) {
+        let sector = self.config.layout.sector_size;
+        let Some(transfer) = &mut self.transfer else { return };
+        let taken = len.min(transfer.fill);
+        transfer.crc.update(self.buffer.get(..taken).unwrap_or_default());
+        self.buffer.copy_within(taken.min(BUFFER_LEN).., 0);
+        transfer.fill = transfer.fill.saturating_sub(taken);
+        transfer.flushed = transfer.flushed.saturating_add(u32::try_from(taken).unwrap_or(0));
+        let offset = transfer.flushed;
+        if offset.checked_rem(sector) == Some(0) || offset == transfer.size {
+            let crc = transfer.crc.value();
+            self.job = Job::Store(Step::Noted { offset });
+            self.journal.append(Record::Checkpoint { offset, crc });
+        } else {
+            self.job = Job::Store(Step::Next);
+        }
+    }
+
+    fn checkpointed(&mut self, offset: u32) {
+        if let Some(transfer) = &mut self.transfer {
+            transfer.durable = offset;
+            let size = transfer.size;
+            self.event(Event::Progress { durable: offset, size });
+        }
+    }
+
+    /// A chunk that was already taken: acknowledged again when it says the same (its answer was lost), refused
+    /// when it does not.
+    fn compare(&mut self, offset: u32, data: &[u8]) {
+        let Some(transfer) = &self.transfer else { return };
+        let len = u32::try_from(data.len()).unwrap_or(0);
+        let on_flash = transfer.flushed.saturating_sub(offset).min(len);
+        let split = usize::try_from(on_flash).unwrap_or(0).min(data.len());
+        let (flash, buffered) = data.split_at(split);
+        let from =
+            usize::try_from(offset.saturating_add(on_flash).saturating_sub(transfer.flushed)).unwrap_or(0);
+        let held = self.buffer.get(from..from.saturating_add(buffered.len()));
+        if !buffered.is_empty() && held != Some(buffered) {
+            self.reply = Some(Reply::Invalid(OFFSET_CONFLICT));
+            return;
+        }
+        // The part on flash waits behind the page buffer, which holds less than a page between commands.
+        let spare = self.buffer.get_mut(WRITE_MAX..WRITE_MAX.saturating_add(flash.len()));
+        match (spare, u8::try_from(flash.len())) {
+            (Some(spare), Ok(len)) if len > 0 => {
+                spare.copy_from_slice(flash);
+                let offset = self.config.layout.image_offset.saturating_add(offset);
+                self.job = Job::Compare { len };
+                self.op = Some(JobOp::Read { area: Area::Secondary, offset, len: on_flash });
+            }
+            _ => self.reply = Some(self.acknowledgement()),
+        }
+    }
+
+    pub(super) fn compared(&mut self, len: u8, bytes: &[u8]) {
+        let expected = self.buffer.get(WRITE_MAX..WRITE_MAX.saturating_add(usize::from(len)));
+        self.reply = Some(if expected == Some(bytes) {
+            self.acknowledgement()
+        } else {
+            Reply::Invalid(OFFSET_CONFLICT)
+        });
+    }
+}

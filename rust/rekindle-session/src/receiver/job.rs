@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the receiver is busy with, and the one place that moves it on.
+//!
+//! At most one job runs, and it has at most one operation open. A job's step names what happens *next*; the
+//! step is advanced before the operation that leads to it is issued or when that operation is answered.
+
+use super::command::Continuation;
+use super::{Event, Receiver, Reply, activate, boot, history, start, verify};
+use crate::journal::record::{Record, Stage};
+use crate::port::{Area, FlashFault};
+use fusain::{Constraint, InvalidCommand, Mode, OtaState};
+
+/// The running job.
+#[derive(Clone, Debug)]
+pub(super) enum Job {
+    None,
+    /// Recovery after a boot.
+    Boot(boot::Step),
+    /// A new session: erase, then note it in the journal.
+    Start(start::Step),
+    /// Getting full pages of the buffer onto flash, then acknowledging.
+    Store(super::data::Step),
+    /// Comparing a repeated chunk with what is on flash; the chunk waits in the buffer's spare end.
+    Compare {
+        len: u8,
+    },
+    /// Reading the image back.
+    Verify {
+        step: verify::Step,
+        then: Continuation,
+    },
+    /// Looking for an older outcome.
+    History(history::Step),
+    /// Asking the bootloader.
+    Activate(activate::Step),
+    /// A record is being appended; then this answer.
+    Record(Option<Reply>),
+}
+
+/// The open operation of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobOp {
+    Read {
+        area: Area,
+        offset: u32,
+        len: u32,
+    },
+    /// The first `len` bytes of the buffer, to the secondary slot.
+    Write {
+        offset: u32,
+        len: usize,
+    },
+    /// One sector of the secondary slot.
+    Erase {
+        offset: u32,
+    },
+    RequestUpgrade(Mode),
+    Confirm,
+}
+
+impl Receiver {
+    /// Moves the job on until an operation is open, an answer is ready, or nothing is left to do.
+    /// Each turn either opens an operation, ends the job or advances its step, so the loop ends.
+    pub(super) fn pump(&mut self, now_ms: u64) {
+        let _ = self.last_command_ms.get_or_insert(now_ms);
+        while self.op.is_none() && self.journal.poll().is_none() && self.reply.is_none() {
+            // A step moves out of the job and the function that runs it puts the next one in.
+            match core::mem::replace(&mut self.job, Job::None) {
+                Job::None => {
+                    if !self.take_wanted() {
+                        return;
+                    }
+                }
+                Job::Boot(step) => self.run_boot(step),
+                Job::Start(step) => self.run_start(step),
+                Job::Store(step) => self.run_store(step, now_ms),
+                // Its read is open from the start; without one there is nothing to compare with.
+                Job::Compare { .. } => {}
+                Job::Verify { step, then } => self.run_verify(step, then),
+                Job::History(step) => self.run_history(step),
+                Job::Activate(step) => self.run_activate(step),
+                Job::Record(reply) => self.reply = reply,
+            }
+        }
+    }
+
+    /// The answer to the open operation.
+    pub(super) fn op_done(&mut self, op: JobOp, result: Result<&[u8], FlashFault>) {
+        let Ok(bytes) = result else {
+            let area = if let JobOp::Read { area, .. } = op { area } else { Area::Secondary };
+            self.fault(area);
+            return;
+        };
+        match (core::mem::replace(&mut self.job, Job::None), op) {
+            (Job::Boot(step), JobOp::Read { .. }) => self.boot_read(step, bytes),
+            (Job::Start(step), JobOp::Erase { .. }) => self.start_erased(step),
+            (Job::Store(step), JobOp::Erase { .. }) => self.store_erased(step),
+            (Job::Store(_), JobOp::Write { len, .. }) => self.store_written(len),
+            (Job::Compare { len }, JobOp::Read { .. }) => self.compared(len, bytes),
+            (Job::Verify { step, then }, JobOp::Read { .. }) => self.verify_read(step, then, bytes),
+            // No other pair is ever issued.
+            (job, _) => self.job = job,
+        }
+    }
+
+    /// A flash operation failed: the job ends, and so does the session (PROTOCOL.md, flash failure). At boot
+    /// the rest of the recovery goes on without what could not be read.
+    pub(super) fn fault(&mut self, area: Area) {
+        self.event(Event::Fault { area });
+        let job = core::mem::replace(&mut self.job, Job::None);
+        if let Job::Boot(step) = job {
+            self.boot_fault(step);
+            return;
+        }
+        let field = matches!(job, Job::Store(_) | Job::Compare { .. }).then_some(1);
+        let closing = matches!(job, Job::Record(_));
+        let reply = Some(Reply::Invalid(InvalidCommand {
+            code: 1,
+            field,
+            constraint: Some(Constraint::FlashWriteFailed.number()),
+        }));
+        self.op = None;
+        if area == Area::Journal || closing {
+            // The journal itself fails: without it nothing can be promised, so the session ends in RAM only,
+            // and a resume after the next boot finds no more than what was durable.
+            self.end_transfer();
+            self.reply = reply;
+        } else {
+            self.close(reply);
+        }
+    }
+
+    /// Ends the session and notes that in the journal; `reply` is sent when that is done.
+    pub(super) fn close(&mut self, reply: Option<Reply>) {
+        self.reply = None;
+        let live = self.journal.ledger().session.is_some();
+        if self.transfer.is_some() || live {
+            self.event(Event::Closed);
+        }
+        self.end_transfer();
+        if live {
+            self.journal.append(Record::Closed);
+        }
+        self.job = Job::Record(reply);
+    }
+
+    pub(super) fn end_transfer(&mut self) {
+        self.transfer = None;
+        self.proof = None;
+        self.deferred = None;
+        self.gap_answered = false;
+    }
+
+    /// Takes up a request of the application; `false` when there is none.
+    fn take_wanted(&mut self) -> bool {
+        if core::mem::take(&mut self.wanted.close) {
+            if self.state() != OtaState::Activated && self.transfer.is_some() {
+                self.close(None);
+            }
+            return true;
+        }
+        if let Some(stage) = self.wanted.stage.take() {
+            self.note_stage(stage);
+            return true;
+        }
+        if core::mem::take(&mut self.wanted.confirm) {
+            if !self.boot.confirmed {
+                self.op = Some(JobOp::Confirm);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// A mark is kept only while the running image is under test: at any other time nobody would read it.
+    fn note_stage(&mut self, stage: Stage) {
+        let ledger = self.journal.ledger();
+        let testing = ledger.attempt.is_some_and(|(a, _)| Some(a.target) == self.running.hash);
+        let known = ledger.stage.is_some_and(|(s, _)| s == stage);
+        if testing && !self.boot.confirmed && !known {
+            self.journal.append(Record::Stage(stage));
+        }
+    }
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The receiving side of an update session: one image on its way into this device's secondary slot.
+//!
+//! The receiver does nothing by itself. A driver gives it commands while it is [`ready`](Receiver::ready),
+//! drains [`poll`](Receiver::poll) until it says [`Output::Wait`], carries out what it is asked for and answers
+//! each flash operation with [`flash_done`](Receiver::flash_done), each boot request with
+//! [`boot_done`](Receiver::boot_done). Dropping it between two calls is a power cut; a new one made from the
+//! same flash goes on where the durable part ends.
+
+mod activate;
+mod boot;
+mod command;
+mod config;
+mod data;
+mod history;
+mod job;
+mod start;
+mod verify;
+
+pub use config::{BootFacts, Config, ConfigError, DowngradePolicy, EraseMode, Safety};
+pub use verify::Verified;
+
+use crate::journal::Journal;
+use crate::journal::record::{Checksum, Settled, Stage};
+use crate::port::{Area, FlashFault, FlashOp, WRITE_MAX};
+use fusain::{Info, InvalidCommand, Mode, OtaState, OtaStatus, Outcome, OutcomeReport, StateReject, Version};
+use job::{Job, JobOp};
+
+/// Room for one write buffer and the part of a chunk that goes beyond it.
+const BUFFER_LEN: usize = WRITE_MAX + 128;
+
+/// Events that can wait at once; one command causes at most three.
+const EVENTS_MAX: usize = 6;
+
+/// What the driver must do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output<'a> {
+    /// Carry out this flash operation and answer with [`Receiver::flash_done`].
+    Flash(FlashOp<'a>),
+    /// Ask the bootloader to install the verified image, then answer with [`Receiver::boot_done`].
+    RequestUpgrade {
+        /// Proof that the image was read back and found right.
+        image: &'a Verified,
+        /// Test or permanent.
+        mode: Mode,
+    },
+    /// Mark the running image as good, then answer with [`Receiver::boot_done`].
+    Confirm,
+    /// Send this message to whoever sent the last command.
+    Reply(Reply),
+    /// Tell the application.
+    Event(Event),
+    /// Reboot once everything sent has left the device and the application agrees; emitted once.
+    Reboot,
+    /// Nothing to do until a command comes or this time has passed.
+    Wait {
+        /// Time at which [`Receiver::poll`] wants to be called again, on the clock of `now_ms`.
+        until_ms: Option<u64>,
+    },
+}
+
+/// A message to the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// OTA_STATUS.
+    Status(OtaStatus),
+    /// ERROR_INVALID_CMD.
+    Invalid(InvalidCommand),
+    /// ERROR_STATE_REJECT.
+    Reject(StateReject),
+    /// Answer to an extension INFO_REQUEST.
+    Info(Info),
+    /// Answer to an extension OUTCOME_REQUEST.
+    Outcome(OutcomeReport),
+}
+
+/// What the application may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new session began.
+    Started {
+        /// Image size in bytes.
+        size: u32,
+    },
+    /// A session of an earlier boot goes on.
+    Resumed {
+        /// Offset of the first byte that is still missing.
+        offset: u32,
+        /// Image size in bytes.
+        size: u32,
+    },
+    /// Another sector of the image is on flash.
+    Progress {
+        /// Durable bytes.
+        durable: u32,
+        /// Image size in bytes.
+        size: u32,
+    },
+    /// The image was read back and found right.
+    Verified {
+        /// Version in its header.
+        version: Version,
+    },
+    /// An upgrade is pending: it happens at **any** reset from now on.
+    SwapPending {
+        /// Test or permanent.
+        mode: Mode,
+    },
+    /// The session ended without an activation.
+    Closed,
+    /// The running image is under test and must be confirmed.
+    UnderTest {
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// An attempt's outcome is known.
+    Settled {
+        /// Number of the attempt.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A flash operation failed.
+    Fault {
+        /// Where.
+        area: Area,
+    },
+}
+
+/// The running image as its header and TLVs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Running {
+    version: Version,
+    hash: Option<[u8; 32]>,
+}
+
+/// The session, as far as this boot knows it.
+#[derive(Clone, Debug)]
+struct Transfer {
+    size: u32,
+    digest: [u8; 32],
+    version: Option<Version>,
+    /// Image bytes on flash with a checkpoint in the journal.
+    durable: u32,
+    /// Image bytes on flash; `buffer` holds the ones from here on.
+    flushed: u32,
+    /// Image offset up to which the slot is erased.
+    erased_to: u32,
+    /// CRC-32 of the bytes `0..flushed`.
+    crc: Checksum,
+    /// Bytes of `buffer` in use.
+    fill: usize,
+    state: OtaState,
+}
+
+impl Transfer {
+    /// Next expected offset: everything below it is acknowledged.
+    fn next(&self) -> u32 {
+        self.flushed.saturating_add(u32::try_from(self.fill).unwrap_or(0))
+    }
+}
+
+/// How a DATA command is answered.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Acknowledge,
+    Gap,
+    Silence,
+}
+
+/// An answer to DATA that waits for a quiet half-duplex line.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    frames: u8,
+    gap: bool,
+    due_ms: u64,
+}
+
+/// The receiver; see the [module's documentation](self).
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    boot: BootFacts,
+    journal: Journal,
+    running: Running,
+    /// Swap type that the primary trailer names: how the running image came to be where it is.
+    swap_info: u8,
+    transfer: Option<Transfer>,
+    proof: Option<Verified>,
+    buffer: [u8; BUFFER_LEN],
+    job: Job,
+    op: Option<JobOp>,
+    reply: Option<Reply>,
+    deferred: Option<Deferred>,
+    events: [Option<Event>; EVENTS_MAX],
+    safety: Safety,
+    /// Time of the last OTA command, for the takeover.
+    last_command_ms: Option<u64>,
+    /// The sender knows the window: a gap is answered once.
+    windowed: bool,
+    gap_answered: bool,
+    reboot: bool,
+    /// Requests of the application, taken up when no job runs.
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    stage: Option<Stage>,
+    confirm: bool,
+    close: bool,
+}
+
+impl Receiver {
+    /// A receiver for one boot of the device. Recovery (journal, running image, outcome of the last attempt,
+    /// resume) runs through the first calls of [`poll`](Self::poll).
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the layout cannot work.
+    pub fn new(config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            config,
+            boot,
+            journal: Journal::new(&config.layout),
+            running: Running::default(),
+            swap_info: 0,
+            transfer: None,
+            proof: None,
+            buffer: [0xFF; BUFFER_LEN],
+            job: Job::Boot(boot::Step::Journal),
+            op: None,
+            reply: None,
+            deferred: None,
+            events: [None; EVENTS_MAX],
+            safety: Safety { state: 0, safe: false },
+            last_command_ms: None,
+            windowed: false,
+            gap_answered: false,
+            reboot: false,
+            wanted: Wanted::default(),
+        })
+    }
+
+    /// Whether a command can be given now. While a flash job runs or an answer waits to be taken, frames must
+    /// be kept in the driver's queue.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        matches!(self.job, Job::None)
+            && self.reply.is_none()
+            && !self.wanted.close
+            && !self.wanted.confirm
+            && self.wanted.stage.is_none()
+    }
+
+    /// The state that OTA_STATUS reports.
+    #[must_use]
+    pub fn state(&self) -> OtaState {
+        self.transfer.as_ref().map_or(OtaState::Idle, |t| t.state)
+    }
+
+    /// Next expected offset and image size of the session, in bytes.
+    #[must_use]
+    pub fn progress(&self) -> Option<(u32, u32)> {
+        self.transfer.as_ref().map(|t| (t.next(), t.size))
+    }
+
+    /// Bytes of the session's image that survive a power cut.
+    #[must_use]
+    pub fn durable(&self) -> Option<u32> {
+        self.transfer.as_ref().map(|t| t.durable)
+    }
+
+    /// A session is open or an upgrade is pending: the application should not start anything that a reboot or
+    /// a stalled CPU would harm.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        self.transfer.is_some() || !matches!(self.job, Job::None)
+    }
+
+    /// Whether the running image is confirmed.
+    #[must_use]
+    pub fn confirmed(&self) -> bool {
+        self.boot.confirmed
+    }
+
+    /// Version of the running image, all zero when its header could not be read.
+    #[must_use]
+    pub fn running_version(&self) -> Version {
+        self.running.version
+    }
+
+    /// Records how far the running image's self-test came: `stage` is the application's number (0 is "booted"),
+    /// `code` 0 while all is well. Kept in the journal while the image is under test, so that the old image can
+    /// name the stage after a revert.
+    pub fn report_stage(&mut self, stage: u32, code: i32) {
+        self.wanted.stage = Some(Stage { stage, code });
+    }
+
+    /// Confirms the running image: its self-test has passed.
+    pub fn confirm(&mut self) {
+        self.wanted.confirm = true;
+    }
+
+    /// Ends the session at once in favour of the application (EMERGENCY). A pending upgrade stays pending.
+    pub fn emergency(&mut self) {
+        self.wanted.close = true;
+    }
+
+    /// Another writer touched the secondary slot: the session and its journal no longer hold.
+    pub fn foreign_write(&mut self) {
+        self.wanted.close = true;
+    }
+
+    /// What to do next. Call again after each output but [`Output::Wait`]; a flash operation or boot request
+    /// is named again until it is answered.
+    pub fn poll(&mut self, now_ms: u64) -> Output<'_> {
+        if let Some(event) = self.take_event() {
+            return Output::Event(event);
+        }
+        self.pump(now_ms);
+        if let Some(event) = self.take_event() {
+            return Output::Event(event);
+        }
+        if let Some(reply) = self.reply.take() {
+            return Output::Reply(reply);
+        }
+        if let Some(reply) = self.take_deferred(now_ms) {
+            return Output::Reply(reply);
+        }
+        if matches!(self.job, Job::None) && core::mem::take(&mut self.reboot) {
+            return Output::Reboot;
+        }
+        self.output()
+    }
+
+    /// Answers the last [`Output::Flash`]: the bytes for a read, anything for a write or an erase.
+    pub fn flash_done(&mut self, result: Result<&[u8], FlashFault>) {
+        if self.op.is_none() && self.journal.poll().is_some() {
+            if self.journal.done(result).is_err() {
+                self.fault(Area::Journal);
+            }
+            return;
+        }
+        if let Some(op) = self.op.take() {
+            self.op_done(op, result);
+        }
+    }
+
+    /// Answers the last [`Output::RequestUpgrade`] or [`Output::Confirm`].
+    pub fn boot_done(&mut self, result: Result<(), FlashFault>) {
+        match self.op.take() {
+            Some(JobOp::RequestUpgrade(mode)) => self.upgrade_requested(mode, result),
+            Some(JobOp::Confirm) => self.confirm_done(result),
+            other => self.op = other,
+        }
+    }
+
+    fn output(&self) -> Output<'_> {
+        match self.op {
+            None => match self.journal.poll() {
+                Some(op) => Output::Flash(op),
+                None => Output::Wait { until_ms: self.deferred.map(|d| d.due_ms) },
+            },
+            Some(JobOp::Read { area, offset, len }) => Output::Flash(FlashOp::Read { area, offset, len }),
+            Some(JobOp::Write { offset, len }) => {
+                let data = self.buffer.get(..len).unwrap_or_default();
+                Output::Flash(FlashOp::Write { area: Area::Secondary, offset, data })
+            }
+            Some(JobOp::Erase { offset }) => {
+                let len = self.config.layout.sector_size;
+                Output::Flash(FlashOp::Erase { area: Area::Secondary, offset, len })
+            }
+            Some(JobOp::Confirm) => Output::Confirm,
+            Some(JobOp::RequestUpgrade(mode)) => match &self.proof {
+                Some(image) => Output::RequestUpgrade { image, mode },
+                // No proof, no request: `pump` never leaves it so.
+                None => Output::Wait { until_ms: None },
+            },
+        }
+    }
+
+    fn take_event(&mut self) -> Option<Event> {
+        self.events.iter_mut().find_map(Option::take)
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Some(free) = self.events.iter_mut().find(|e| e.is_none()) {
+            *free = Some(event);
+        }
+    }
+
+    /// Answers DATA: at once on a full-duplex link, else when the window is full or the line is quiet.
+    fn answer_data(&mut self, now_ms: u64, answer: Answer) {
+        if !self.config.half_duplex || !self.windowed {
+            self.reply = match answer {
+                Answer::Acknowledge => Some(self.acknowledgement()),
+                Answer::Gap => Some(Reply::Invalid(command::OFFSET_CONFLICT)),
+                Answer::Silence => None,
+            };
+            return;
+        }
+        let before = self.deferred.map_or((0, false), |d| (d.frames, d.gap));
+        let frames = before.0.saturating_add(1);
+        let gap = match answer {
+            Answer::Acknowledge => before.1,
+            Answer::Gap => true,
+            Answer::Silence => before.1,
+        };
+        let full = frames >= self.config.window;
+        let wait_ms = if full { 0 } else { u64::from(self.config.quiet_ms) };
+        self.deferred = Some(Deferred { frames, gap, due_ms: now_ms.saturating_add(wait_ms) });
+    }
+
+    /// The acknowledgement that waited for a quiet line; when a frame was missing, the refusal follows it.
+    fn take_deferred(&mut self, now_ms: u64) -> Option<Reply> {
+        let deferred = self.deferred?;
+        if now_ms < deferred.due_ms || !matches!(self.job, Job::None) {
+            return None;
+        }
+        self.deferred = None;
+        if deferred.gap {
+            self.reply = Some(Reply::Invalid(command::OFFSET_CONFLICT));
+        }
+        Some(self.acknowledgement())
+    }
+
+    /// OTA_STATUS as QUERY answers it.
+    fn status(&self) -> Reply {
+        let (state, offset, version) = match &self.transfer {
+            None => (OtaState::Idle, None, None),
+            Some(t) => (t.state, Some(t.next()), t.version),
+        };
+        Reply::Status(OtaStatus { state, offset, version })
+    }
+
+    /// OTA_STATUS without the version, as DATA is answered.
+    fn acknowledgement(&self) -> Reply {
+        match self.status() {
+            Reply::Status(status) => Reply::Status(OtaStatus { version: None, ..status }),
+            other => other,
+        }
+    }
+
+    fn outcome_report(&self, settled: &Settled, index: u32, total: u32) -> OutcomeReport {
+        OutcomeReport {
+            boot_number: self.boot.boot_number,
+            outcome: settled.outcome,
+            attempt: settled.number,
+            target: Some(settled.target),
+            mode: Some(settled.mode),
+            stage: settled.stage.map(|s| s.stage),
+            code: settled.stage.map(|s| s.code),
+            reset_cause: Some(settled.reset_cause),
+            index,
+            total,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! START: a new session, the same one again, or one that goes on.
+
+use super::command::invalid;
+use super::job::{Job, JobOp};
+use super::{EraseMode, Event, Receiver, Transfer};
+use crate::journal::record::{Checksum, Record, Session};
+use fusain::{Constraint, OtaStart, OtaState, Outcome, Reason};
+use mcuboot_image::HEADER_SIZE;
+
+/// What START does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Note the end of what was before, so that a cut during the erase leaves no session.
+    Forget(Session),
+    /// Erase the sector with this number, or the next one that START must erase.
+    Erase { session: Session, sector: u32 },
+    /// All that must be blank is blank: note the session.
+    Note(Session),
+    /// The session is noted.
+    Begin(Session),
+    /// A session that goes on after a boot: erase the slot's sectors from this one on, as START did then.
+    Rest { sector: u32 },
+}
+
+impl Receiver {
+    pub(super) fn on_start(&mut self, start: &OtaStart, idle_ms: u64) {
+        self.gap_answered = false;
+        if let Some(slot) = start.slot
+            && slot != 1
+        {
+            let constraint = if slot == 0 { Constraint::ValueInvalid } else { Constraint::ValueTooHigh };
+            self.reply = Some(invalid(3, constraint));
+            return;
+        }
+        let smallest = u32::try_from(HEADER_SIZE).unwrap_or(32);
+        let size = match u32::try_from(start.size) {
+            Ok(size) if size < smallest => {
+                self.reply = Some(invalid(0, Constraint::ValueTooLow));
+                return;
+            }
+            Ok(size) if size <= self.config.layout.image_max => size,
+            _ => {
+                self.reply = Some(invalid(0, Constraint::ImageTooLarge));
+                return;
+            }
+        };
+        if let Some(transfer) = &self.transfer {
+            let same = transfer.digest == start.digest && transfer.size == size;
+            if transfer.state == OtaState::Activated {
+                return self.reject(Reason::InvalidInState);
+            }
+            if same {
+                return self.restart();
+            }
+            if idle_ms < u64::from(self.config.takeover_ms) {
+                return self.reject(Reason::UpdateInProgress);
+            }
+        }
+        // The secondary slot may hold the image to revert to, or one that the bootloader was asked to install.
+        if !self.boot.confirmed || self.swap_pending() {
+            return self.reject(Reason::InvalidInState);
+        }
+        if self.refused_unsafe() {
+            return;
+        }
+        let session = Session { size, digest: start.digest, version: start.version };
+        self.end_transfer();
+        self.job = Job::Start(Step::Forget(session));
+    }
+
+    /// The same image again: its state is the answer. A device that erases at START erases what a cut left.
+    fn restart(&mut self) {
+        let Some(&Transfer { erased_to, size, .. }) = self.transfer.as_ref() else { return };
+        let bulk = self.config.erase == EraseMode::AtStart && erased_to < size;
+        if !bulk {
+            self.reply = Some(self.status());
+            return;
+        }
+        if self.refused_unsafe() {
+            return;
+        }
+        let from = self.config.layout.image_offset.saturating_add(erased_to);
+        let sector = from.checked_div(self.config.layout.sector_size).unwrap_or(0);
+        self.job = Job::Start(Step::Rest { sector });
+    }
+
+    pub(super) fn run_start(&mut self, step: Step) {
+        match step {
+            Step::Forget(session) => {
+                let ledger = self.journal.ledger();
+                if ledger.attempt.is_some() {
+                    // Its request failed, and the erase below takes away what may stand of it.
+                    self.job = Job::Start(step);
+                    self.settle(Outcome::NotAttempted);
+                } else if ledger.session.is_some() {
+                    self.job = Job::Start(step);
+                    self.journal.append(Record::Closed);
+                } else {
+                    self.job = Job::Start(Step::Erase { session, sector: 0 });
+                }
+            }
+            Step::Erase { session, sector } => match self.next_to_erase(sector) {
+                Some(sector) => {
+                    self.job = Job::Start(Step::Erase { session, sector });
+                    let offset = sector.saturating_mul(self.config.layout.sector_size);
+                    self.op = Some(JobOp::Erase { offset });
+                }
+                None => self.job = Job::Start(Step::Note(session)),
+            },
+            Step::Note(session) => {
+                self.job = Job::Start(Step::Begin(session));
+                self.journal.append(Record::Session(session));
+            }
+            Step::Rest { sector } => match self.next_to_erase(sector) {
+                Some(sector) => {
+                    self.job = Job::Start(Step::Rest { sector });
+                    let offset = sector.saturating_mul(self.config.layout.sector_size);
+                    self.op = Some(JobOp::Erase { offset });
+                }
+                None => {
+                    if let Some(transfer) = &mut self.transfer {
+                        transfer.erased_to = u32::MAX;
+                    }
+                    self.reply = Some(self.status());
+                }
+            },
+            Step::Begin(session) => {
+                let all = self.config.erase == EraseMode::AtStart;
+                let sector = self.config.layout.sector_size;
+                let erased_to = if all { u32::MAX } else { sector };
+                self.transfer = Some(Transfer::new(&session, erased_to));
+                self.event(Event::Started { size: session.size });
+                self.reply = Some(self.acknowledgement());
+            }
+        }
+    }
+
+    pub(super) fn start_erased(&mut self, step: Step) {
+        self.job = Job::Start(match step {
+            Step::Erase { session, sector } => Step::Erase { session, sector: sector.saturating_add(1) },
+            Step::Rest { sector } => Step::Rest { sector: sector.saturating_add(1) },
+            other => other,
+        });
+    }
+
+    /// The first sector from `sector` on that START erases: the first one of the slot (a completed swap using
+    /// offset leaves the old image's header there, and the bootloader would take it for the update's), the one
+    /// with the header, the ones with the trailer; or all of them.
+    fn next_to_erase(&self, sector: u32) -> Option<u32> {
+        let l = &self.config.layout;
+        let sectors = l.slot_size.checked_div(l.sector_size)?;
+        let header = l.image_offset.checked_div(l.sector_size)?;
+        let trailer = l.slot_size.saturating_sub(l.trailer_size).checked_div(l.sector_size)?;
+        let wanted =
+            |s: &u32| self.config.erase == EraseMode::AtStart || *s == 0 || *s == header || *s >= trailer;
+        (sector..sectors).find(wanted)
+    }
+}
+
+impl Transfer {
+    /// A transfer that has received nothing.
+    pub(super) fn new(session: &Session, erased_to: u32) -> Self {
+        Self {
+            size: session.size,
+            digest: session.digest,
+            version: session.version,
+            durable: 0,
+            flushed: 0,
+            erased_to,
+            crc: Checksum::new(),
+            fill: 0,
+            state: OtaState::Receiving,
+        }
+    }
+}
