@@ -4,7 +4,9 @@
 //! Blocking, without an async runtime: one device is one conversation.
 #![cfg_attr(test, allow(clippy::indexing_slicing, reason = "tests may panic"))]
 
+pub mod ask;
 pub mod credentials;
+pub mod link;
 pub mod listen;
 pub mod target;
 pub mod transport;
