@@ -7,6 +7,7 @@
 //! runs on a device, on a host and in the simulator, and a power cut is simply dropping it between two steps.
 #![no_std]
 
+pub mod appliance;
 mod journal;
 pub mod port;
 pub mod receiver;

@@ -48,7 +48,7 @@ impl Receiver {
             }
         };
         let before_ms = self.last_command_ms.replace(now_ms);
-        let idle_ms = now_ms.saturating_sub(before_ms.unwrap_or(now_ms));
+        let idle_ms = now_ms.saturating_sub(before_ms.or(self.began_ms).unwrap_or(now_ms));
         match command {
             Command::Start(start) => self.on_start(start, idle_ms),
             Command::Data(data) => self.on_data(now_ms, data),

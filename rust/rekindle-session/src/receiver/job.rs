@@ -62,7 +62,7 @@ impl Receiver {
     /// Moves the job on until an operation is open, an answer is ready, or nothing is left to do.
     /// Each turn either opens an operation, ends the job or advances its step, so the loop ends.
     pub(super) fn pump(&mut self, now_ms: u64) {
-        let _ = self.last_command_ms.get_or_insert(now_ms);
+        let _ = self.began_ms.get_or_insert(now_ms);
         while self.op.is_none() && self.journal.poll().is_none() && self.reply.is_none() {
             // A step moves out of the job and the function that runs it puts the next one in.
             match core::mem::replace(&mut self.job, Job::None) {

@@ -194,8 +194,10 @@ pub struct Receiver {
     deferred: Option<Deferred>,
     events: [Option<Event>; EVENTS_MAX],
     safety: Safety,
-    /// Time of the last OTA command, for the takeover.
+    /// Time of the last OTA command of this boot.
     last_command_ms: Option<u64>,
+    /// Time of the first poll: a session of an earlier boot counts as idle since then.
+    began_ms: Option<u64>,
     /// The sender knows the window: a gap is answered once.
     windowed: bool,
     gap_answered: bool,
@@ -235,6 +237,7 @@ impl Receiver {
             events: [None; EVENTS_MAX],
             safety: Safety { state: 0, safe: false },
             last_command_ms: None,
+            began_ms: None,
             windowed: false,
             gap_answered: false,
             reboot: false,
@@ -271,11 +274,19 @@ impl Receiver {
         self.transfer.as_ref().map(|t| t.durable)
     }
 
-    /// A session is open or an upgrade is pending: the application should not start anything that a reboot or
-    /// a stalled CPU would harm.
+    /// An update is under way or an upgrade is pending: the application should not start anything that a reboot
+    /// or a stalled CPU would harm.
+    ///
+    /// A session that nobody has used for the takeover time, or not since the boot, does not count: half an
+    /// image must not keep a heater off for good. Should the application start something, the next DATA is
+    /// refused as unsafe, and the transfer goes on when it is safe again.
     #[must_use]
-    pub fn busy(&self) -> bool {
-        self.transfer.is_some() || !matches!(self.job, Job::None)
+    pub fn busy(&self, now_ms: u64) -> bool {
+        let used = self
+            .last_command_ms
+            .is_some_and(|last| now_ms.saturating_sub(last) < u64::from(self.config.takeover_ms));
+        let working = !matches!(self.job, Job::None | Job::Boot(_));
+        working || self.state() == OtaState::Activated || (self.transfer.is_some() && used)
     }
 
     /// Whether the running image is confirmed.

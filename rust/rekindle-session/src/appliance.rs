@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An appliance's end of a Fusain link: bytes in, frames and flash operations out.
+//!
+//! It wraps the [`Receiver`] with what a good citizen of the bus owes its controller: discovery, ping, state
+//! telemetry, the communication timeout, and the rule that EMERGENCY always wins. The virtual appliance and
+//! the Zephyr application run this same code.
+//!
+//! One OTA command is held while the receiver is busy; from then on [`wants_bytes`](Appliance::wants_bytes)
+//! is false and bytes stay in the driver's queue, which must hold the announced window.
+
+use crate::port::{FlashFault, FlashOp};
+use crate::receiver::{self, BootFacts, Config, ConfigError, Receiver, Reply, Safety, Verified};
+use fusain::{
+    Address, ApplianceState, Command, Decoder, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension,
+    FRAME_MAX, FrameError, Mode, OtaState, PAYLOAD_MAX, PingRequest, PingResponse, Reason, SendTelemetry,
+    SerialDecoder, StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig, encode_frame,
+    message_code,
+};
+
+/// Longest random wait before an answer to a broadcast discovery, in milliseconds (PROTOCOL.md, discovery).
+const DISCOVERY_SPREAD_MS: u64 = 50;
+/// Silence after which the appliance stops reporting and asks the application to become idle.
+const TIMEOUT_DEFAULT_MS: u32 = 30_000;
+const TIMEOUT_RANGE_MS: (u32, u32) = (5_000, 60_000);
+const INTERVAL_RANGE_MS: (u32, u32) = (100, 5_000);
+
+/// Who the appliance is, and what its link is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its own address.
+    pub address: Address,
+    /// What it has: the answer to a discovery.
+    pub announce: DeviceAnnounce,
+    /// It is alone with its controller on the link, so it may answer commands sent to the broadcast address,
+    /// as controllers without discovery need it. On a bus with several appliances this must be false.
+    pub point_to_point: bool,
+    /// Bytes come with the timing of a serial line: a silence of 100 ms inside a frame drops the frame.
+    pub serial: bool,
+}
+
+/// What the application says about itself; it gives a new one with [`Appliance::set_status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// State as STATE_DATA reports it.
+    pub state: ApplianceState,
+    /// Flash may be written and the device rebooted now.
+    pub safe: bool,
+    /// Error as STATE_DATA reports it, 0 for none.
+    pub error: u32,
+}
+
+/// What the driver must do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output<'a> {
+    /// Carry out this flash operation and answer with [`Appliance::flash_done`].
+    Flash(FlashOp<'a>),
+    /// Ask the bootloader to install the image, then answer with [`Appliance::boot_done`].
+    RequestUpgrade {
+        /// Proof that the image was read back and found right.
+        image: &'a Verified,
+        /// Test or permanent.
+        mode: Mode,
+    },
+    /// Mark the running image as good, then answer with [`Appliance::boot_done`].
+    Confirm,
+    /// Send these bytes: one whole frame.
+    Send(&'a [u8]),
+    /// Tell the application.
+    Event(Event),
+    /// Reboot once everything sent has left the device. Emitted only while the application says it is safe.
+    Reboot,
+    /// Nothing to do until bytes come or this time has passed.
+    Wait {
+        /// Time at which to poll again, on the clock of `now_ms`.
+        until_ms: Option<u64>,
+    },
+}
+
+/// What the application may want to know or must act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// About the update.
+    Update(receiver::Event),
+    /// A controller wants another state. EMERGENCY has already ended an open session.
+    StateCommand(StateCommand),
+    /// No ping came in time: become idle.
+    CommunicationLost,
+    /// Bytes on the link were no frame.
+    Framing(FrameError),
+}
+
+/// One frame waiting to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Announce { due_ms: u64 },
+    Ping,
+    State,
+    Busy,
+}
+
+#[derive(Clone, Debug)]
+enum Framing {
+    Serial(SerialDecoder),
+    Stream(Decoder),
+}
+
+/// The endpoint; see the [module's documentation](self).
+#[derive(Debug)]
+pub struct Appliance {
+    identity: Identity,
+    receiver: Receiver,
+    framing: Framing,
+    status: Status,
+    /// An OTA command that waits for the receiver.
+    held: [u8; PAYLOAD_MAX],
+    held_len: usize,
+    tx: [u8; FRAME_MAX],
+    pending: [Option<Pending>; 4],
+    event: Option<Event>,
+    telemetry: Option<u32>,
+    next_report_ms: u64,
+    timeout_ms: Option<u32>,
+    last_ping_ms: u64,
+    reboot: bool,
+    random: u32,
+}
+
+impl Appliance {
+    /// An endpoint for one boot of the device.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the flash layout cannot work.
+    pub fn new(identity: Identity, config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
+        let framing = if identity.serial {
+            Framing::Serial(SerialDecoder::new())
+        } else {
+            Framing::Stream(Decoder::new())
+        };
+        Ok(Self {
+            identity,
+            receiver: Receiver::new(config, boot)?,
+            framing,
+            status: Status { state: ApplianceState::Initializing, safe: false, error: 0 },
+            held: [0; PAYLOAD_MAX],
+            held_len: 0,
+            tx: [0; FRAME_MAX],
+            pending: [None; 4],
+            event: None,
+            telemetry: None,
+            next_report_ms: 0,
+            timeout_ms: Some(TIMEOUT_DEFAULT_MS),
+            last_ping_ms: 0,
+            reboot: false,
+            random: boot.boot_number | 1,
+        })
+    }
+
+    /// The receiver, to ask for its state.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// An update is under way or pending: start nothing that a reboot or a stalled CPU would harm.
+    /// See [`Receiver::busy`].
+    #[must_use]
+    pub fn busy(&self, now_ms: u64) -> bool {
+        self.receiver.busy(now_ms)
+    }
+
+    /// Takes the application's state; to be called whenever it changes.
+    pub fn set_status(&mut self, status: Status) {
+        self.status = status;
+    }
+
+    /// See [`Receiver::report_stage`].
+    pub fn report_stage(&mut self, stage: u32, code: i32) {
+        self.receiver.report_stage(stage, code);
+    }
+
+    /// See [`Receiver::confirm`].
+    pub fn confirm(&mut self) {
+        self.receiver.confirm();
+    }
+
+    /// See [`Receiver::emergency`].
+    pub fn emergency(&mut self) {
+        self.receiver.emergency();
+    }
+
+    /// See [`Receiver::foreign_write`].
+    pub fn foreign_write(&mut self) {
+        self.receiver.foreign_write();
+    }
+
+    /// See [`Receiver::flash_done`].
+    pub fn flash_done(&mut self, result: Result<&[u8], FlashFault>) {
+        self.receiver.flash_done(result);
+    }
+
+    /// See [`Receiver::boot_done`].
+    pub fn boot_done(&mut self, result: Result<(), FlashFault>) {
+        self.receiver.boot_done(result);
+    }
+
+    /// Whether [`push`](Self::push) may be called now. When false, poll until it is true again.
+    #[must_use]
+    pub fn wants_bytes(&self) -> bool {
+        self.held_len == 0 && self.event.is_none() && self.pending.iter().any(Option::is_none)
+    }
+
+    /// The link was opened anew: whatever was begun on the old one is dropped.
+    pub fn link_reset(&mut self) {
+        match &mut self.framing {
+            Framing::Serial(serial) => *serial = SerialDecoder::new(),
+            Framing::Stream(stream) => *stream = Decoder::new(),
+        }
+    }
+
+    /// Takes one byte from the link.
+    pub fn push(&mut self, now_ms: u64, byte: u8) {
+        let result = match &mut self.framing {
+            Framing::Serial(serial) => serial.push_at(now_ms, byte),
+            Framing::Stream(stream) => stream.push(byte),
+        };
+        match result {
+            None => {}
+            Some(Err(error)) => self.event = Some(Event::Framing(error)),
+            Some(Ok(packet)) => {
+                let address = packet.address;
+                let mut payload = [0; PAYLOAD_MAX];
+                let len = packet.payload.len().min(PAYLOAD_MAX);
+                for (to, from) in payload.iter_mut().zip(packet.payload) {
+                    *to = *from;
+                }
+                self.packet(now_ms, address, payload.get(..len).unwrap_or_default());
+            }
+        }
+    }
+
+    fn packet(&mut self, now_ms: u64, address: Address, payload: &[u8]) {
+        let broadcast = address == Address::BROADCAST;
+        if address != self.identity.address && !broadcast {
+            return;
+        }
+        // In emergency stop an appliance hears nothing more.
+        if self.status.state == ApplianceState::EmergencyStop {
+            return;
+        }
+        let Ok(code) = message_code(payload) else { return };
+        let answers = !broadcast || self.identity.point_to_point;
+        match code {
+            DiscoveryRequest::CODE => self.discovery(now_ms, broadcast),
+            PingRequest::CODE => {
+                self.last_ping_ms = now_ms;
+                if answers {
+                    self.enqueue(Pending::Ping);
+                }
+            }
+            TelemetryConfig::CODE => self.telemetry_config(now_ms, payload),
+            TimeoutConfig::CODE => self.timeout_config(payload),
+            SendTelemetry::CODE => self.send_telemetry(payload, answers),
+            StateCommand::CODE => self.state_command(now_ms, payload, answers),
+            // An update is for one device: sent to all, it is dropped (PROTOCOL.md, addressing).
+            _ if broadcast => {}
+            0x40..=0x44 | Extension::CODE | 0x4F => {
+                if let Some(place) = self.held.get_mut(..payload.len()) {
+                    place.copy_from_slice(payload);
+                    self.held_len = payload.len();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn discovery(&mut self, now_ms: u64, broadcast: bool) {
+        // Marsaglia's xorshift: spread, not secrecy.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let spread = u64::from(self.random).checked_rem(DISCOVERY_SPREAD_MS.saturating_add(1)).unwrap_or(0);
+        let wait_ms = if broadcast { spread } else { 0 };
+        self.enqueue(Pending::Announce { due_ms: now_ms.saturating_add(wait_ms) });
+    }
+
+    fn telemetry_config(&mut self, now_ms: u64, payload: &[u8]) {
+        let Ok(config) = TelemetryConfig::decode(payload) else { return };
+        let (low, high) = INTERVAL_RANGE_MS;
+        let interval = if config.interval_ms == 0 { 0 } else { config.interval_ms.clamp(low, high) };
+        self.telemetry = config.enabled.then_some(interval);
+        self.next_report_ms = now_ms.saturating_add(u64::from(interval));
+    }
+
+    fn timeout_config(&mut self, payload: &[u8]) {
+        let Ok(config) = TimeoutConfig::decode(payload) else { return };
+        let (low, high) = TIMEOUT_RANGE_MS;
+        self.timeout_ms = config.enabled.then_some(config.timeout_ms.clamp(low, high));
+    }
+
+    fn send_telemetry(&mut self, payload: &[u8], answers: bool) {
+        let Ok(request) = SendTelemetry::decode(payload) else { return };
+        if answers && self.telemetry.is_some() && request.kind == SendTelemetry::STATE {
+            self.enqueue(Pending::State);
+        }
+    }
+
+    /// While an update is open, nothing may start that it would harm; EMERGENCY and "idle" always pass.
+    fn state_command(&mut self, now_ms: u64, payload: &[u8], answers: bool) {
+        let Ok(command) = StateCommand::decode(payload) else { return };
+        if command.mode == StateCommand::EMERGENCY {
+            self.receiver.emergency();
+        } else if command.mode != StateCommand::IDLE && self.receiver.busy(now_ms) {
+            if answers {
+                self.enqueue(Pending::Busy);
+            }
+            return;
+        }
+        self.event = Some(Event::StateCommand(command));
+    }
+
+    fn enqueue(&mut self, frame: Pending) {
+        if let Some(free) = self.pending.iter_mut().find(|p| p.is_none()) {
+            *free = Some(frame);
+        }
+    }
+
+    /// What to do next. Call again after each output but [`Output::Wait`]; a flash operation or boot request
+    /// is named again until it is answered.
+    pub fn poll(&mut self, now_ms: u64) -> Output<'_> {
+        if let Some(event) = self.event.take() {
+            return Output::Event(event);
+        }
+        if let Framing::Serial(serial) = &mut self.framing
+            && let Some(error) = serial.poll_gap(now_ms)
+        {
+            return Output::Event(Event::Framing(error));
+        }
+        if let Some(event) = self.run_timers(now_ms) {
+            return Output::Event(event);
+        }
+        if let Some(len) = self.next_frame(now_ms) {
+            return Output::Send(self.tx.get(..len).unwrap_or_default());
+        }
+        self.give_held(now_ms);
+        if self.reboot && self.status.safe {
+            self.reboot = false;
+            return Output::Reboot;
+        }
+        self.poll_receiver(now_ms)
+    }
+
+    fn give_held(&mut self, now_ms: u64) {
+        if self.held_len == 0 || !self.receiver.ready() {
+            return;
+        }
+        let len = core::mem::take(&mut self.held_len);
+        let payload = self.held.get(..len).unwrap_or_default();
+        let state = u8::try_from(self.status.state.number()).unwrap_or(u8::MAX);
+        let safety = Safety { state, safe: self.status.safe };
+        match Command::decode(payload) {
+            Ok(Some(command)) => self.receiver.command(now_ms, safety, &Ok(command)),
+            Err(error) => self.receiver.command(now_ms, safety, &Err(error)),
+            Ok(None) => {}
+        }
+    }
+
+    fn poll_receiver(&mut self, now_ms: u64) -> Output<'_> {
+        let timers = self.next_timer_ms();
+        match self.receiver.poll(now_ms) {
+            receiver::Output::Flash(op) => Output::Flash(op),
+            receiver::Output::RequestUpgrade { image, mode } => Output::RequestUpgrade { image, mode },
+            receiver::Output::Confirm => Output::Confirm,
+            receiver::Output::Event(event) => Output::Event(Event::Update(event)),
+            receiver::Output::Reboot => {
+                if self.status.safe {
+                    return Output::Reboot;
+                }
+                self.reboot = true;
+                Output::Wait { until_ms: timers }
+            }
+            receiver::Output::Wait { until_ms } => {
+                let until_ms = match (until_ms, timers) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+                Output::Wait { until_ms }
+            }
+            receiver::Output::Reply(reply) => {
+                let len = Self::frame(self.identity.address, &mut self.tx, |out| encode_reply(&reply, out));
+                Output::Send(self.tx.get(..len).unwrap_or_default())
+            }
+        }
+    }
+
+    fn next_timer_ms(&self) -> Option<u64> {
+        let announce = self.pending.iter().flatten().filter_map(|p| match p {
+            Pending::Announce { due_ms } => Some(*due_ms),
+            Pending::Ping | Pending::State | Pending::Busy => None,
+        });
+        let report = self.telemetry.filter(|interval| *interval > 0).map(|_| self.next_report_ms);
+        let timeout = self.timeout_ms.map(|ms| self.last_ping_ms.saturating_add(u64::from(ms)));
+        announce.chain(report).chain(timeout).min()
+    }
+
+    fn run_timers(&mut self, now_ms: u64) -> Option<Event> {
+        if let Some(interval) = self.telemetry
+            && interval > 0
+            && now_ms >= self.next_report_ms
+        {
+            self.next_report_ms = now_ms.saturating_add(u64::from(interval));
+            self.enqueue(Pending::State);
+        }
+        let timeout = u64::from(self.timeout_ms?);
+        if now_ms.saturating_sub(self.last_ping_ms) < timeout {
+            return None;
+        }
+        // Once per silence: the next one is counted from here.
+        self.last_ping_ms = now_ms;
+        let reported = self.telemetry.take().is_some();
+        let active = !matches!(self.status.state, ApplianceState::Idle | ApplianceState::Initializing);
+        (reported || active).then_some(Event::CommunicationLost)
+    }
+
+    fn next_frame(&mut self, now_ms: u64) -> Option<usize> {
+        let due = |p: &&mut Option<Pending>| match p {
+            None => false,
+            Some(Pending::Announce { due_ms }) => now_ms >= *due_ms,
+            Some(Pending::Ping | Pending::State | Pending::Busy) => true,
+        };
+        let frame = self.pending.iter_mut().find(due)?.take()?;
+        let uptime_ms = u32::try_from(now_ms & u64::from(u32::MAX)).unwrap_or(0);
+        let state = self.status.state.number();
+        let error = self.status.error;
+        let announce = self.identity.announce;
+        Some(Self::frame(self.identity.address, &mut self.tx, |out| match frame {
+            Pending::Announce { .. } => announce.encode(out),
+            Pending::Ping => PingResponse { uptime_ms }.encode(out),
+            Pending::State => {
+                StateData { error: error != 0, code: error, state, timestamp_ms: uptime_ms }.encode(out)
+            }
+            Pending::Busy => StateReject {
+                code: i32::try_from(state).unwrap_or(i32::MAX),
+                reason: Some(Reason::UpdateInProgress.number()),
+            }
+            .encode(out),
+        }))
+    }
+
+    /// Builds a frame in `tx`; its length, or 0 when it could not be built, which no message of ours meets.
+    fn frame(
+        address: Address,
+        tx: &mut [u8; FRAME_MAX],
+        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> usize {
+        let mut payload = [0; PAYLOAD_MAX];
+        encode(&mut payload)
+            .ok()
+            .and_then(|len| encode_frame(address, payload.get(..len)?, tx).ok())
+            .unwrap_or(0)
+    }
+
+    /// The state that OTA_STATUS reports.
+    #[must_use]
+    pub fn ota_state(&self) -> OtaState {
+        self.receiver.state()
+    }
+}
+
+fn encode_reply(reply: &Reply, out: &mut [u8]) -> Result<usize, EncodeError> {
+    match reply {
+        Reply::Status(status) => status.encode(out),
+        Reply::Invalid(invalid) => invalid.encode(out),
+        Reply::Reject(reject) => reject.encode(out),
+        Reply::Info(info) => info.encode(out),
+        Reply::Outcome(report) => report.encode(out),
+    }
+}
