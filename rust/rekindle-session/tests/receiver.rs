@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a sender sees of the receiver, message by message.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 #![allow(clippy::cast_possible_truncation)]
 
 mod common;

@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A device in memory for tests of the receiver: three areas, strict flash rules, a cut after any operation.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::std_instead_of_core,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 #![allow(clippy::cast_possible_truncation)]
 
 use fusain::{Command, DecodeError, Message};
@@ -100,7 +109,9 @@ impl Device {
                 Ok(self.area(area)[offset as usize..(offset + len) as usize].to_vec())
             }
             FlashOp::Write { area, offset, data } => {
-                assert!(area != Area::Primary && offset % block == 0 && data.len() as u32 % block == 0);
+                assert!(
+                    area != Area::Primary && offset % block == 0 && (data.len() as u32).is_multiple_of(block)
+                );
                 assert!(!data.is_empty() && data.len() <= 256);
                 let place = &mut self.area(area)[offset as usize..offset as usize + data.len()];
                 assert!(place.iter().all(|b| *b == 0xFF), "write to unerased {area:?} {offset:#x}");
