@@ -11,6 +11,8 @@
 //! write whose first block stayed blank) make the sector count as full: nothing is ever programmed twice.
 
 pub(crate) mod record;
+#[cfg(test)]
+mod tests;
 
 use crate::port::{Area, FlashFault, FlashOp, Layout, READ_MAX};
 use record::{Attempt, BLOCK, CRC32, RECORD_MAX, Record, Session, Settled, Stage};

@@ -333,6 +333,34 @@ mod tests {
         }
     }
 
+    /// The old image reads what the image under test wrote, whichever versions the two are. If this test
+    /// fails, the format has changed: do not change the test, add a kind.
+    #[test]
+    fn the_format_is_frozen() {
+        let expected: [&[u8]; 7] = [
+            &[
+                1, 2, 0xFF, 0xFF, 4, 3, 2, 1, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
+                0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
+                0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 1, 1, 2, 4, 3, 8, 7, 6, 5,
+            ],
+            &[2, 1, 0xFF, 0xFF, 0, 0x10, 0, 0, 0xEF, 0xBE, 0xAD, 0xDE],
+            &[3, 1, 0xFF, 0xFF],
+            &[4, 1, 0xFF, 0xFF],
+            &[5, 3, 0xFF, 0xFF, 9, 0, 0, 0, 1, 4, 1, 1, 1, 1],
+            &[6, 1, 0xFF, 0xFF, 3, 0, 0, 0, 0xF9, 0xFF, 0xFF, 0xFF],
+            &[7, 2, 0xFF, 0xFF, 9, 0, 0, 0, 0, 4, 0x40, 0, 0, 0, 1, 1, 1, 1],
+        ];
+        for (record, expected) in samples().iter().zip(expected) {
+            let mut bytes = [0; RECORD_MAX];
+            let len = record.emit(&mut bytes);
+            assert_eq!(&bytes[..expected.len()], expected, "{record:?}");
+            let (body, crc) = bytes[..len].split_at(len - 4);
+            // CRC-32 (ISO-HDLC) of the whole record but itself.
+            assert_eq!(crc, CRC32.checksum(body).to_le_bytes());
+        }
+        assert_eq!(CRC32.checksum(b"123456789"), 0xCBF4_3926);
+    }
+
     #[test]
     fn every_flipped_bit_is_noticed() {
         for record in samples() {
