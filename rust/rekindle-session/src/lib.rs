@@ -11,5 +11,6 @@ pub mod appliance;
 mod journal;
 pub mod port;
 pub mod receiver;
+pub mod sender;
 
 pub use journal::{HISTORY_MAX, JOURNAL_SECTOR_MIN};

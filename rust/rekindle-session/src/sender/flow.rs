@@ -55,8 +55,8 @@ pub(super) struct Flow {
     chunk: u32,
     /// Frames allowed by plan and device.
     window: u32,
-    /// Frames allowed by what has been learnt of the link, at most `window`.
-    allowed: u32,
+    /// Frames that the round trip needs, at most `window`; holds once the link is `lossy`.
+    fitted: u32,
     acks: Acks,
     turn: Turn,
     acked: u32,
@@ -78,7 +78,7 @@ impl Flow {
             size,
             chunk: 1,
             window: 1,
-            allowed: 1,
+            fitted: 1,
             acks: Acks::Each,
             turn: Turn::Talk { left: 1 },
             acked: 0,
@@ -95,7 +95,7 @@ impl Flow {
     pub(super) fn shape(&mut self, chunk: u8, window: u8, acks: Acks) {
         self.chunk = u32::from(chunk).max(1);
         self.window = u32::from(window).max(1);
-        self.allowed = self.window;
+        self.fitted = self.window;
         self.acks = if self.window == 1 { Acks::Each } else { acks };
         self.turn = Turn::Talk { left: self.window };
     }
@@ -139,15 +139,12 @@ impl Flow {
         let rtt = rtt_ms.max(1);
         let base = self.base_rtt_ms.map_or(rtt, |base| base.min(rtt));
         self.base_rtt_ms = Some(base);
-        if !self.lossy || self.acks == Acks::Burst {
-            return;
-        }
         let needed = u64::from(in_flight).saturating_mul(base).div_ceil(rtt);
         let needed = u32::try_from(needed).unwrap_or(u32::MAX);
         // While there is no queue the line can take more: grow faster than by the slack alone.
         let queueless = rtt.saturating_mul(8) <= base.saturating_mul(9);
         let growth = if queueless { SLACK_FRAMES.max(in_flight / 2) } else { SLACK_FRAMES };
-        self.allowed = needed.saturating_add(growth).min(self.window);
+        self.fitted = needed.saturating_add(growth).min(self.window);
     }
 
     /// Takes a gap answer. Returns whether it led back: once for each gap, since the receiver drops what
@@ -179,16 +176,21 @@ impl Flow {
     pub(super) fn forget_link(&mut self) {
         self.base_rtt_ms = None;
         self.lossy = false;
-        self.allowed = self.window;
+        self.fitted = self.window;
         self.go_back();
         self.gone_back = None;
+    }
+
+    /// Frames that may be on the way now.
+    fn allowed(&self) -> u32 {
+        if self.lossy && self.acks == Acks::Each { self.fitted.max(1) } else { self.window }
     }
 
     /// The next chunk to send now, if the window allows one.
     pub(super) fn peek(&self) -> Option<(u32, u8)> {
         let left = self.size.checked_sub(self.next)?;
         let talking = self.acks == Acks::Each || self.turn != Turn::Listen;
-        if left == 0 || !talking || self.in_flight() >= self.allowed.max(1) {
+        if left == 0 || !talking || self.in_flight() >= self.allowed() {
             return None;
         }
         Some((self.next, u8::try_from(left.min(self.chunk)).ok()?))
@@ -244,15 +246,16 @@ impl Flow {
         self.acked == self.size
     }
 
+    pub(super) fn acks(&self) -> Acks {
+        self.acks
+    }
+
+    /// Window and chunk, for telling.
+    pub(super) fn shape_told(&self) -> (u8, u8) {
+        (u8::try_from(self.window).unwrap_or(u8::MAX), u8::try_from(self.chunk).unwrap_or(u8::MAX))
+    }
+
     pub(super) fn windowed(&self) -> bool {
         self.window > 1
-    }
-
-    pub(super) fn window(&self) -> u32 {
-        self.window
-    }
-
-    pub(super) fn chunk(&self) -> u32 {
-        self.chunk
     }
 }

@@ -10,7 +10,7 @@ pub(super) struct Rtt {
     smoothed: Option<u32>,
     /// Mean deviation, in 1/4 ms.
     deviation: u32,
-    /// Doublings since the last answer to something sent once.
+    /// Doublings since the last sample: they hold until something sent once is answered (RFC 6298, 5.5 to 5.7).
     backoff: u8,
     initial_ms: u32,
     min_ms: u32,
@@ -60,11 +60,6 @@ impl Rtt {
     pub(super) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1).min(16);
     }
-
-    /// Forgets the doublings: the device answered, though what was answered cannot be timed.
-    pub(super) fn answered(&mut self) {
-        self.backoff = 0;
-    }
 }
 
 #[cfg(test)]
@@ -96,8 +91,8 @@ mod tests {
             rtt.back_off();
         }
         assert_eq!(seen, [500, 1000, 2000, 4000, 8000, 8000]);
-        rtt.answered();
-        assert_eq!(rtt.rto_ms(), 500);
+        rtt.sample(100);
+        assert_eq!(rtt.rto_ms(), 300);
     }
 
     #[test]
