@@ -8,6 +8,7 @@ use core::str::FromStr;
 ///
 /// Shown, and read, as hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct Address(u64);
 
 impl Address {

@@ -30,6 +30,7 @@ macro_rules! wire_enum {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
         pub enum $name { $( $(#[$vmeta])* $variant = $number, )* }
 
         impl $name {

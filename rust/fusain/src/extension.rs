@@ -20,6 +20,7 @@ const OUTCOME: u32 = 3;
 
 /// An extension message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub enum Extension {
     /// Asks for [`Info`].
     InfoRequest,
@@ -67,9 +68,10 @@ impl<'a> Head<'a> {
     }
 
     /// Returns the operation and its fields if the message is ours.
-    fn ours(&self) -> Option<(u32, &Fields<'a>)> {
+    fn ours(&self) -> Result<Option<(u32, &Fields<'a>)>, DecodeError> {
         let ours = self.magic == EXTENSION_MAGIC && self.version == EXTENSION_VERSION;
-        self.fields.as_ref().filter(|fields| ours && fields.has(2)).map(|fields| (self.operation, fields))
+        let fields = self.fields.as_ref().filter(|_| ours);
+        fields.map(|fields| Ok((fields.required(2)?, fields))).transpose()
     }
 }
 
@@ -81,7 +83,7 @@ impl Extension {
     /// A payload of another type, or one of our operations with fields that are not those of the operation.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let head = Head::read(payload)?;
-        match head.ours() {
+        match head.ours()? {
             Some((INFO_REQUEST, _)) => Ok(Self::InfoRequest),
             Some((INFO, fields)) => Info::load(fields).map(Self::Info),
             Some((OUTCOME_REQUEST, fields)) => {
@@ -146,7 +148,7 @@ impl ExtensionRequest {
     ///
     /// A payload of another type, or a request of ours whose field is wrong.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        Ok(match Head::read(payload)?.ours() {
+        Ok(match Head::read(payload)?.ours()? {
             Some((INFO_REQUEST, _)) => Self::Info,
             Some((OUTCOME_REQUEST, fields)) => Self::Outcome { index: fields.optional(3)?.unwrap_or(0) },
             _ => Self::Other,
@@ -156,6 +158,7 @@ impl ExtensionRequest {
 
 /// What a device is and can do (PROTOCOL.md §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct Info {
     /// Key 3: a number drawn at random at each boot.
     pub boot_number: u32,
@@ -216,6 +219,7 @@ impl Info {
 
 /// Flags of [`Info`]; unknown bits are kept and mean nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct InfoFlags(
     /// The bits.
     pub u32,
@@ -272,6 +276,7 @@ enum_value!(Outcome);
 
 /// What became of one update (PROTOCOL.md §7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct OutcomeReport {
     /// Key 3: the number drawn at random at this boot.
     pub boot_number: u32,

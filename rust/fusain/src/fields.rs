@@ -97,11 +97,6 @@ impl<'a> Fields<'a> {
         self.optional(key)?.ok_or_else(|| self.error(key, Constraint::FieldRequired))
     }
 
-    /// Says whether `key` is there.
-    pub(crate) fn has(&self, key: u8) -> bool {
-        self.places.get(usize::from(key)).is_some_and(|&place| place != 0)
-    }
-
     /// Makes the error that refuses `key`.
     pub(crate) fn error(&self, key: u8, constraint: Constraint) -> DecodeError {
         DecodeError::Field { code: self.code, field: i32::from(key), constraint }
@@ -159,6 +154,7 @@ macro_rules! message {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq)]
+        #[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
         pub struct $name $(<$life>)? { $( $(#[$fmeta])* pub $field: $type, )* }
 
         impl $(<$life>)? $name $(<$life>)? {
@@ -191,6 +187,7 @@ macro_rules! message {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
         pub struct $name;
 
         impl $name {

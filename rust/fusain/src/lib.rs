@@ -40,6 +40,9 @@ mod error;
 mod extension;
 mod fields;
 mod frame;
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod message;
 mod ota;
 mod telemetry;

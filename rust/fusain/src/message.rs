@@ -3,9 +3,8 @@
 
 use crate::address::Address;
 use crate::cbor::{Writer, message_code};
-use crate::error::{DecodeError, EncodeError, InvalidCommand, StateReject};
-use crate::extension::Extension;
-use crate::{PAYLOAD_MAX, control, encode_frame, ota, telemetry};
+use crate::error::{DecodeError, EncodeError};
+use crate::{PAYLOAD_MAX, control, encode_frame, error, extension, ota, telemetry};
 
 /// Makes the enumeration, and what has to be said once per message, from one table.
 macro_rules! catalogue {
@@ -17,6 +16,7 @@ macro_rules! catalogue {
         ///
         /// The names are those of PROTOCOL.md §4 to §7; each variant's type documents its fields.
         #[derive(Clone, Copy, Debug, PartialEq)]
+        #[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
         pub enum Message<'a> {
             $( #[doc = $name] $variant($module::$variant $(<$life>)?), )*
             $( #[doc = $ename] $evariant, )*
@@ -79,10 +79,6 @@ macro_rules! catalogue {
     };
 }
 
-mod errors {
-    pub(super) use super::{Extension, InvalidCommand, StateReject};
-}
-
 catalogue! {
     with {
         "MOTOR_CONFIG" MotorConfig(control),
@@ -111,9 +107,9 @@ catalogue! {
         "OTA_VERIFY" OtaVerify(ota),
         "OTA_ACTIVATE" OtaActivate(ota),
         "OTA_STATUS" OtaStatus(ota),
-        "EXTENSION" Extension(errors),
-        "ERROR_INVALID_CMD" InvalidCommand(errors),
-        "ERROR_STATE_REJECT" StateReject(errors),
+        "EXTENSION" Extension(extension),
+        "ERROR_INVALID_CMD" InvalidCommand(error),
+        "ERROR_STATE_REJECT" StateReject(error),
     }
     empty {
         "DISCOVERY_REQUEST" DiscoveryRequest(control),

@@ -50,6 +50,7 @@ message! {
 
 /// OTA_ACTIVATE: asks to boot what has been verified (PROTOCOL.md §5.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct OtaActivate {
     /// Key 0: what happens if the new image does not confirm itself.
     pub mode: Mode,
@@ -158,6 +159,7 @@ enum_value!(Mode);
 
 /// An image's version, as MCUboot's image header has it: an array of four numbers on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "_fuzz", derive(arbitrary::Arbitrary))]
 pub struct Version {
     /// Major number.
     pub major: u8,
