@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod credentials;
+pub mod drive;
 pub mod link;
 pub mod listen;
 pub mod target;

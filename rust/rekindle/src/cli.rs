@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::str::FromStr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fusain::Address;
+use mcuboot_image::ImageVersion;
+use rekindle_client::listen::Listen;
+use rekindle_client::target::{Target, TargetError};
+
+use crate::exit::{EXIT_CODES_HELP, Outcome};
+
+/// Signs firmware images and carries them into running devices, through cut cables and power cuts.
+#[derive(Debug, Parser)]
+#[command(name = "rekindle", version, after_help = EXIT_CODES_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print JSON, one object per line, instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the devices that answer behind a target
+    Discover(Discover),
+    /// Make a key pair to sign images with
+    GenerateKeypair(GenerateKeypair),
+    /// Sign a raw application binary, as imgtool does
+    Sign(Box<Sign>),
+    /// Check that an image is whole and signed by a key
+    Verify(Verify),
+    /// Show what is in an image
+    Inspect(Inspect),
+    /// Carry an image into a device, activate it and say what became of it
+    Push(Push),
+    /// Activate an image that a device has received and verified
+    Activate(Activate),
+    /// Show what a device runs and how far an update is
+    Status(Device),
+    /// Give up the update in progress on a device
+    Abort(Device),
+    /// Decode captured bytes from standard input: one line per packet or framing error
+    Decode(Decode),
+    /// Run a virtual device
+    #[command(subcommand)]
+    Simulate(Simulate),
+    /// Watch an update survive a power cut, and a bad one be reverted
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Discover {
+    /// Where to look, for example serial:///dev/ttyACM0?baud=115200, tcp://host:4850 or ws://host/fusain
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: TargetUrl,
+    /// How long to wait for answers, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) wait: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// ECDSA on NIST P-256, MCUboot's usual choice
+    EcdsaP256,
+    /// Ed25519
+    Ed25519,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateKeypair {
+    /// Algorithm
+    #[arg(long = "type", value_enum)]
+    pub(crate) kind: KeyKind,
+    /// File for the private key; the public key goes beside it as FILE with `.pub.pem`. Never overwritten
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sign {
+    /// Raw application binary, such as Zephyr's zephyr.bin
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Private key (PEM); the password of an encrypted one comes from REKINDLE_KEY_PASSWORD or a prompt
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: PathBuf,
+    /// File for the signed image
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Version, as 1.2.3 or 1.2.3+4
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: ImageVersion,
+    /// Bytes before the application: CONFIG_ROM_START_OFFSET of the build
+    #[arg(long, value_name = "BYTES", default_value = "0x200", value_parser = number)]
+    pub(crate) header_size: u32,
+    /// Put the header before the binary, which has no room for it (Zephyr's has)
+    #[arg(long)]
+    pub(crate) pad_header: bool,
+    /// Size of the slot, in bytes: an image that does not fit is refused
+    #[arg(long, value_name = "BYTES", value_parser = number)]
+    pub(crate) slot_size: Option<u32>,
+    /// Write block of the flash, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 4)]
+    pub(crate) align: u8,
+    /// Security counter against downgrades: a number, or `auto` to derive it from the version
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) security_counter: Option<String>,
+    /// Vendor, a domain name or a UUID: a device that has one configured refuses others
+    #[arg(long, value_name = "VENDOR", alias = "vid")]
+    pub(crate) vendor: Option<String>,
+    /// Device class, a name or a UUID: a device that has one configured refuses others
+    #[arg(long, value_name = "CLASS", alias = "cid")]
+    pub(crate) class: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Signed image
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Key, public or private (PEM)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Signed image
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// A target as it stands on the command line. It is read later: clap would repeat a URL that is wrong, and what is
+/// wrong with it may be the password in it.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetUrl(Result<Target, TargetError>);
+
+impl TargetUrl {
+    pub(crate) fn target(&self) -> Outcome<&Target> {
+        self.0.as_ref().map_err(|error| error.clone().into())
+    }
+}
+
+impl FromStr for TargetUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.parse()))
+    }
+}
+
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ok(target) => target.fmt(f),
+            Err(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A device and the way to it.
+#[derive(Debug, Args)]
+pub(crate) struct Device {
+    /// Where to connect, for example serial:///dev/ttyACM0?baud=115200, tcp://host:4850 or ws://host/fusain
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: TargetUrl,
+    /// Address of the device, as `discover` shows it
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address)]
+    pub(crate) address: Address,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BootMode {
+    /// Boot it once; unless it confirms itself, the next boot goes back to the old image
+    Test,
+    /// Boot it for good; there is no way back if it does not work
+    Permanent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// Signed image
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: Device,
+    /// Send nothing unless this key signed the image (public or private, PEM)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// How to boot it
+    #[arg(long, value_enum, default_value_t = BootMode::Test)]
+    pub(crate) mode: BootMode,
+    /// Stop when the image is verified; `activate` boots it later
+    #[arg(long)]
+    pub(crate) no_activate: bool,
+    /// Chunks in flight at most; the device may announce fewer
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) window: u8,
+    /// Bytes per chunk at most; the device may announce fewer
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) chunk: u8,
+    /// How long a lost connection is tried again, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) patience: u32,
+    /// Answer questions with yes
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Activate {
+    #[command(flatten)]
+    pub(crate) device: Device,
+    /// How to boot it
+    #[arg(long, value_enum, default_value_t = BootMode::Test)]
+    pub(crate) mode: BootMode,
+    /// Boot it at the next reset, whenever that is, instead of now
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
+    /// Answer questions with yes
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decode {
+    /// Standard input is text: hexadecimal digits, with any white space between bytes
+    #[arg(long)]
+    pub(crate) hex: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Simulate {
+    /// A device whose flash is a file: it survives being killed at any moment
+    Appliance(SimulateAppliance),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateAppliance {
+    /// Where to listen: tcp://127.0.0.1:4850, ws://127.0.0.1:8080, unix:///path, pty: or pty:/path/to/link;
+    /// port 0 takes any free one
+    #[arg(long, value_name = "URL")]
+    pub(crate) listen: Listen,
+    /// The flash; made when it does not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flash: PathBuf,
+    /// Image that a new flash runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) install: Option<PathBuf>,
+    /// Public key that the bootloader trusts (PEM); without one it boots any whole image
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// Address of the device
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address, default_value = "00000000feed0001")]
+    pub(crate) address: Address,
+    /// Milliseconds that erasing a sector takes
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) erase_ms: u32,
+    /// Bytes per second that the link carries; 0 for as many as it can
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) link_rate: u32,
+    /// Images of this version fail their self-test
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) fail_self_test: Option<ImageVersion>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Folder for keys, images and flash; a temporary one, removed at the end, when left out
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Seed of the images' content
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// A number, decimal or with 0x.
+pub(crate) fn number(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "expected a number of at most 32 bits, decimal or with 0x".to_owned())
+}
+
+fn device_address(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|error| format!("{error}"))?;
+    if address.is_device() {
+        Ok(address)
+    } else {
+        Err("this address means everybody, or the router itself; an update goes to one device".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_are_read_or_refused() {
+        assert_eq!(number("0x200"), Ok(512));
+        assert_eq!(number("7"), Ok(7));
+        assert!(number("-1").is_err() && number("0x100000000").is_err() && number("").is_err());
+    }
+
+    #[test]
+    fn an_update_goes_to_one_device() {
+        assert!(device_address("0").is_err());
+        assert!(device_address("ffffffffffffffff").is_err());
+        assert!(device_address("feed0001").is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One module per command.
+
+pub(crate) mod decode;
+pub(crate) mod discover;
+pub(crate) mod image_file;
+pub(crate) mod inspect;
+pub(crate) mod keys;
+pub(crate) mod push;
+pub(crate) mod session;
+pub(crate) mod sign;
+pub(crate) mod status;

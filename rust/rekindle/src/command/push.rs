@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `push` and `activate`: an image into a device, and what became of it.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use fusain::{Mode, Version};
+use mcuboot_image::digest::Sha256;
+use rekindle_session::sender::{Patience, Plan};
+
+use super::image_file::ImageFile;
+use super::session::{Purpose, carry_out, conclude};
+use crate::cli::{self, BootMode};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::Output;
+
+pub(crate) fn run(args: &cli::Push, output: Output) -> Outcome {
+    let file = ImageFile::read(&args.file)?;
+    let image = file.image()?;
+    file.check_hash(&image)?;
+    if let Some(key) = &args.key {
+        file.check_signature(&image, key)?;
+    }
+    args.device.to.target()?;
+    if !args.no_activate {
+        consent(args.mode, args.yes)?;
+    }
+
+    let bytes = image.bytes();
+    let size = u32::try_from(bytes.len()).map_err(|_| Failure::new(Exit::Input, "the image is too large"))?;
+    let mut digest = Sha256::new();
+    digest.update(bytes);
+    let header = image.summary().header.version;
+    let plan = Plan {
+        version: Some(Version {
+            major: header.major,
+            minor: header.minor,
+            revision: header.revision,
+            build: header.build,
+        }),
+        mode: mode(args.mode),
+        activate: !args.no_activate,
+        chunk: args.chunk.min(Plan::push(size, [0; 32], None).chunk),
+        chunk_max: args.chunk,
+        window_max: args.window,
+        patience: Patience { away_ms: u64::from(args.patience) * 1000, ..Patience::default() },
+        ..Plan::push(size, digest.finalize(), Some(image.summary().image_hash))
+    };
+    let done = carry_out(&args.device, plan, bytes, Purpose::Transfer, output)?;
+    conclude(&args.device, &done, output)
+}
+
+pub(crate) fn activate(args: &cli::Activate, output: Output) -> Outcome {
+    args.device.to.target()?;
+    consent(args.mode, args.yes)?;
+    let plan =
+        Plan { reboot: !args.no_reboot, follow: !args.no_reboot, ..Plan::activate_only(mode(args.mode)) };
+    let done = carry_out(&args.device, plan, &[], Purpose::Question, output)?;
+    conclude(&args.device, &done, output)
+}
+
+const fn mode(mode: BootMode) -> Mode {
+    match mode {
+        BootMode::Test => Mode::Test,
+        BootMode::Permanent => Mode::Permanent,
+    }
+}
+
+/// Booting for good asks for a second consent.
+fn consent(mode: BootMode, yes: bool) -> Outcome {
+    if mode == BootMode::Test || yes {
+        return Ok(());
+    }
+    let warning = "A permanent image is never reverted: if it does not start, or cannot be updated any more, \
+                   somebody has to travel to the device. With --mode test the bootloader goes back to the old \
+                   image unless the new one confirms itself.";
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(
+            Exit::Declined,
+            format!("--mode permanent asks for a second consent. {warning}"),
+        )
+        .next("use --mode test, or add --yes"));
+    }
+    eprint!("{warning}\nBoot it permanently all the same? Type `permanent`: ");
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == "permanent" {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Declined, "not activated: nothing was sent").next("use --mode test"))
+}
