@@ -48,11 +48,11 @@ impl Recipe {
         Self::random(version, total.checked_sub(fixed).expect("an image has a header and TLVs"), seed)
     }
 
-    /// The same image with `text` at the start of its body, for what the virtual appliance reads there.
+    /// The same image with `text` and a line end at the start of its body, for what a device reads there.
     #[must_use]
     pub fn with_text(mut self, text: &str) -> Self {
-        let len = text.len().min(self.body.len());
-        self.body[..len].copy_from_slice(&text.as_bytes()[..len]);
+        let line = text.bytes().chain([b'\n']);
+        self.body.iter_mut().zip(line).for_each(|(to, from)| *to = from);
         self
     }
 

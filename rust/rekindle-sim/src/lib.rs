@@ -15,6 +15,8 @@
 extern crate alloc;
 
 pub mod bootloader;
+pub mod device;
 pub mod flash;
 pub mod image;
 pub mod rng;
+pub mod virtual_appliance;

@@ -14,6 +14,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 
+pub use mcuboot_image::key::PublicKey;
 pub use mcuboot_image::slot::SwapMode;
 pub use mcuboot_image::trailer::{Flag, Magic, State, SwapType};
 pub use requests::RequestError;
@@ -23,6 +24,7 @@ use core::fmt;
 
 use crate::flash::{FlashError, Geometry, NOTES_LEN, NorFlash, Store};
 use crate::image::{self, Header, Whole};
+use mcuboot_image::SignatureKind;
 use mcuboot_image::slot;
 use mcuboot_image::trailer::{Trailer, TrailerWrite, swap_type};
 use rekindle_session::port::{Area, Layout};
@@ -31,15 +33,40 @@ use swap::{Fields, Step, Swap};
 /// Bytes that MCUboot copies at a time (`BUF_SZ` in loader.c).
 const COPY_CHUNK: usize = 1024;
 const ERASED: u8 = 0xFF;
+/// `IMAGE_TLV_KEYHASH`.
+const TLV_KEY_HASH: u16 = 0x01;
+/// `IMAGE_TLV_ECDSA_SIG`.
+const TLV_ECDSA: u16 = 0x22;
+/// `IMAGE_TLV_ED25519`.
+const TLV_ED25519: u16 = 0x24;
 
 /// The TLVs of an image's unprotected area, in order: type and value.
 pub type Tlvs<'a> = [(u16, &'a [u8])];
 
 /// A signature check: judges an image's hash by the TLVs that come with it.
 #[derive(Clone)]
-pub struct Judge(Arc<dyn Fn(&[u8; 32], &Tlvs<'_>) -> bool + Send + Sync>);
+pub struct Judge(Arc<Verdict>);
+
+type Verdict = dyn Fn(&[u8; 32], &Tlvs<'_>) -> bool + Send + Sync;
 
 impl Judge {
+    /// MCUboot's check for one trusted key: a signature counts when the key hash TLV before it names the key.
+    #[must_use]
+    pub fn key(key: PublicKey) -> Self {
+        let name = key.key_hash();
+        let signature = match key.signature_kind() {
+            SignatureKind::EcdsaP256 => TLV_ECDSA,
+            SignatureKind::Ed25519 => TLV_ED25519,
+            SignatureKind::Other(kind) => kind,
+        };
+        Self::new(move |hash, tlvs| {
+            let pairs = tlvs.iter().zip(tlvs.iter().skip(1));
+            let mut signed = pairs.filter(|(a, b)| (a.0, a.1) == (TLV_KEY_HASH, &name) && b.0 == signature);
+            // The last one decides, as in `bootutil_img_validate`.
+            signed.next_back().is_some_and(|(_, (_, value))| key.verify(hash, value).is_ok())
+        })
+    }
+
     /// A check of one's own.
     pub fn new(judge: impl Fn(&[u8; 32], &Tlvs<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(judge))

@@ -323,3 +323,30 @@ fn the_longest_image_is_swapped_and_swapped_back() {
         }
     }
 }
+
+#[test]
+fn only_the_trusted_key_signs_what_is_swapped_in() {
+    use mcuboot_image::ImageVersion;
+    use mcuboot_image::sign::{SignOptions, SigningKey, sign};
+
+    let version = ImageVersion { major: 2, minor: 0, revision: 0, build: 0 };
+    let mut options = SignOptions::new(version, 32);
+    options.pad_header = true;
+    for (ours, theirs) in [
+        (SigningKey::generate_p256().unwrap(), SigningKey::generate_p256().unwrap()),
+        (SigningKey::generate_ed25519().unwrap(), SigningKey::generate_p256().unwrap()),
+        (SigningKey::generate_ed25519().unwrap(), SigningKey::generate_ed25519().unwrap()),
+    ] {
+        for (key, taken) in [(&ours, true), (&theirs, false)] {
+            let mut bench = Bench::new(SwapMode::Offset, 8, 3000, 3000);
+            bench.boot.validate_primary = false;
+            bench.boot.signature = Some(Judge::key(ours.public_key()));
+            bench.new = sign(&[0x5A; 2345], &options, key).unwrap();
+            bench.stage();
+            bench.boot.request_upgrade(&mut bench.flash, false).unwrap();
+            let booted = bench.boot();
+            assert_eq!(booted.swapped, taken.then_some(SwapType::Test));
+            assert_eq!(booted.refused, (!taken).then_some(Refusal::Invalid));
+        }
+    }
+}
