@@ -241,6 +241,9 @@ pub(crate) enum Simulate {
     Appliance(SimulateAppliance),
 }
 
+/// Address of a virtual device that is given none.
+pub(crate) const VIRTUAL_ADDRESS: &str = "00000000feed0001";
+
 #[derive(Debug, Args)]
 pub(crate) struct SimulateAppliance {
     /// Where to listen: tcp://127.0.0.1:4850, ws://127.0.0.1:8080, unix:///path, pty: or pty:/path/to/link;
@@ -257,7 +260,7 @@ pub(crate) struct SimulateAppliance {
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Address of the device
-    #[arg(long, value_name = "ADDRESS", value_parser = device_address, default_value = "00000000feed0001")]
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address, default_value = VIRTUAL_ADDRESS)]
     pub(crate) address: Address,
     /// Milliseconds that erasing a sector takes
     #[arg(long, value_name = "MS", default_value_t = 0)]
@@ -265,9 +268,6 @@ pub(crate) struct SimulateAppliance {
     /// Bytes per second that the link carries; 0 for as many as it can
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(crate) link_rate: u32,
-    /// Images of this version fail their self-test
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) fail_self_test: Option<ImageVersion>,
 }
 
 #[derive(Debug, Args)]

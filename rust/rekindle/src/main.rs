@@ -46,7 +46,7 @@ fn run(command: Command, output: Output) -> Outcome {
         Command::Status(device) => command::status::run(&device, output),
         Command::Abort(device) => command::status::abort(&device, output),
         Command::Decode(args) => command::decode::run(&args),
-        Command::Simulate(Simulate::Appliance(_args)) => Ok(()),
-        Command::Demo(_args) => Ok(()),
+        Command::Simulate(Simulate::Appliance(args)) => command::simulate::run(&args, output),
+        Command::Demo(args) => command::demo::run(&args, output),
     }
 }

@@ -47,6 +47,9 @@ impl Display {
 
     /// Takes the next event.
     pub(crate) fn event(&mut self, event: &DriveEvent<'_>) {
+        if !self.steps {
+            return;
+        }
         match event {
             DriveEvent::Sender(event, _) => self.sender_event(event),
             DriveEvent::LinkLost(error) => {
@@ -172,7 +175,7 @@ impl Display {
         let _ = self.output.event(json);
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None if self.steps && !self.output.is_json() => eprintln!("{text}"),
+            None if !self.output.is_json() => eprintln!("{text}"),
             None => {}
         }
     }

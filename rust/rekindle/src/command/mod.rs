@@ -2,6 +2,7 @@
 //! One module per command.
 
 pub(crate) mod decode;
+pub(crate) mod demo;
 pub(crate) mod discover;
 pub(crate) mod image_file;
 pub(crate) mod inspect;
@@ -9,4 +10,5 @@ pub(crate) mod keys;
 pub(crate) mod push;
 pub(crate) mod session;
 pub(crate) mod sign;
+pub(crate) mod simulate;
 pub(crate) mod status;

@@ -5,7 +5,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use fusain::{Mode, Version};
 use mcuboot_image::digest::Sha256;
-use rekindle_session::sender::{Patience, Plan};
+use mcuboot_image::{Image, ImageVersion};
+use rekindle_session::sender::{BASE_CHUNK, Patience, Plan};
 
 use super::image_file::ImageFile;
 use super::session::{Purpose, carry_out, conclude};
@@ -25,28 +26,28 @@ pub(crate) fn run(args: &cli::Push, output: Output) -> Outcome {
         consent(args.mode, args.yes)?;
     }
 
-    let bytes = image.bytes();
-    let size = u32::try_from(bytes.len()).map_err(|_| Failure::new(Exit::Input, "the image is too large"))?;
-    let mut digest = Sha256::new();
-    digest.update(bytes);
-    let header = image.summary().header.version;
     let plan = Plan {
-        version: Some(Version {
-            major: header.major,
-            minor: header.minor,
-            revision: header.revision,
-            build: header.build,
-        }),
         mode: mode(args.mode),
         activate: !args.no_activate,
-        chunk: args.chunk.min(Plan::push(size, [0; 32], None).chunk),
+        chunk: args.chunk.min(BASE_CHUNK),
         chunk_max: args.chunk,
         window_max: args.window,
         patience: Patience { away_ms: u64::from(args.patience) * 1000, ..Patience::default() },
-        ..Plan::push(size, digest.finalize(), Some(image.summary().image_hash))
+        ..plan_of(&image)?
     };
-    let done = carry_out(&args.device, plan, bytes, Purpose::Transfer, output)?;
+    let done = carry_out(&args.device, plan, image.bytes(), Purpose::Transfer, output, &mut |_| {})?;
     conclude(&args.device, &done, output)
+}
+
+/// The plan to push an image, with the sender's defaults.
+pub(crate) fn plan_of(image: &Image<'_>) -> Outcome<Plan> {
+    let bytes = image.bytes();
+    let size = u32::try_from(bytes.len()).map_err(|_| Failure::new(Exit::Input, "the image is too large"))?;
+    let ImageVersion { major, minor, revision, build } = image.summary().header.version;
+    Ok(Plan {
+        version: Some(Version { major, minor, revision, build }),
+        ..Plan::push(size, Sha256::digest(bytes), Some(image.summary().image_hash))
+    })
 }
 
 pub(crate) fn activate(args: &cli::Activate, output: Output) -> Outcome {
@@ -54,7 +55,7 @@ pub(crate) fn activate(args: &cli::Activate, output: Output) -> Outcome {
     consent(args.mode, args.yes)?;
     let plan =
         Plan { reboot: !args.no_reboot, follow: !args.no_reboot, ..Plan::activate_only(mode(args.mode)) };
-    let done = carry_out(&args.device, plan, &[], Purpose::Question, output)?;
+    let done = carry_out(&args.device, plan, &[], Purpose::Question, output, &mut |_| {})?;
     conclude(&args.device, &done, output)
 }
 

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use fusain::{InfoFlags, Outcome as BootOutcome, OutcomeReport};
-use rekindle_client::drive::{DriveError, Job, drive};
+use rekindle_client::drive::{DriveError, DriveEvent, Job, drive};
 use rekindle_session::sender::{Completion, Plan, Progress, Report, SendError};
 use serde_json::{Value, json};
 
@@ -31,13 +31,14 @@ pub(crate) struct Done {
     pub(crate) seconds: f64,
 }
 
-/// Carries out a plan on a device.
+/// Carries out a plan on a device; `watch` sees every event.
 pub(crate) fn carry_out(
     device: &Device,
     plan: Plan,
     image: &[u8],
     purpose: Purpose,
     output: Output,
+    watch: &mut dyn FnMut(&DriveEvent<'_>),
 ) -> Outcome<Done> {
     let interrupted = interrupt::flag()?;
     let target = device.to.target()?;
@@ -46,7 +47,10 @@ pub(crate) fn carry_out(
         Job { target, credentials: credentials.as_ref(), address: device.address, plan, image, interrupted };
     let began = Instant::now();
     let mut display = Display::new(output, plan.size, purpose == Purpose::Transfer);
-    let result = drive(&job, link, &mut |event| display.event(event));
+    let result = drive(&job, link, &mut |event| {
+        display.event(event);
+        watch(event);
+    });
     display.finish();
     match result {
         Ok(report) => Ok(Done { report, seconds: began.elapsed().as_secs_f64() }),
@@ -69,6 +73,13 @@ fn failure(device: &Device, purpose: Purpose, error: &DriveError) -> Failure {
         DriveError::Connect { source, .. } => connect_failed(source),
         DriveError::Gave { error, progress } => {
             let exit = exit_of(purpose, error, progress);
+            if exit == Exit::Unreachable {
+                let message = format!("device {} at {} does not answer ({error})", device.address, device.to);
+                return Failure::new(exit, message).next(format!(
+                    "check power and wiring; `rekindle discover --to '{}'` shows who answers",
+                    device.to
+                ));
+            }
             let message = match exit {
                 Exit::Incomplete => format!("{error}; {}", what_stays(progress)),
                 _ => format!("device {} at {}: {error}", device.address, device.to),
@@ -105,7 +116,7 @@ pub(crate) fn conclude(device: &Device, done: &Done, output: Output) -> Outcome 
     let address = device.address;
     let running = report.info.map(|info| info.version.to_string());
     let runs = running.as_deref().unwrap_or("an image of unknown version");
-    let why = report.outcome.as_ref().and_then(why).map(|why| format!(": {why}")).unwrap_or_default();
+    let why = report.outcome.as_ref().and_then(why_not).map(|why| format!(": {why}")).unwrap_or_default();
     let ask_later = format!("`rekindle status --to '{}' --address {address}` tells later", device.to);
     let failed = |exit, text: String| {
         output.event(&json)?;
@@ -185,17 +196,23 @@ fn sent(done: &Done) -> String {
     format!(" ({} bytes sent in {:.1} s{resumed})", counters.data_bytes, done.seconds)
 }
 
-/// Why an update ended as it did, as far as the device tells.
-fn why(report: &OutcomeReport) -> Option<String> {
-    match (report.stage, report.code, report.reset_cause) {
-        (Some(stage), Some(code), _) => {
-            Some(format!("its self-test failed at stage {stage} with code {code}"))
+/// Why an update ended as it did, as far as the device tells. A new image notes stage 0 as it starts.
+pub(crate) fn why_not(report: &OutcomeReport) -> Option<String> {
+    if matches!(report.outcome, BootOutcome::None | BootOutcome::Pending | BootOutcome::Confirmed) {
+        return None;
+    }
+    let cause =
+        report.reset_cause.map(|cause| format!(", reset cause {}", reset_cause(cause))).unwrap_or_default();
+    match (report.stage, report.code) {
+        (Some(0) | None, Some(0) | None) if report.outcome == BootOutcome::UnderTest => None,
+        (Some(0), Some(0) | None) => Some(format!("it started, but its self-test reported nothing{cause}")),
+        (Some(stage), code) => {
+            Some(format!("its self-test ended at stage {stage} with code {}{cause}", code.unwrap_or(0)))
         }
-        (Some(stage), None, _) => Some(format!("its self-test ended at stage {stage}")),
-        (None, _, Some(cause)) => {
-            Some(format!("its self-test reported nothing; reset cause {}", reset_cause(cause)))
+        (None, _) if report.outcome == BootOutcome::Reverted => {
+            Some(format!("it reported nothing, not even its start{cause}"))
         }
-        (None, _, None) => None,
+        (None, _) => None,
     }
 }
 
@@ -258,7 +275,7 @@ pub(crate) fn status_text(device: &Device, report: &Report) -> String {
         lines.push(line);
     }
     if let Some(outcome) = report.outcome.filter(|outcome| outcome.outcome != BootOutcome::None) {
-        let why = why(&outcome).map(|why| format!("; {why}")).unwrap_or_default();
+        let why = why_not(&outcome).map(|why| format!("; {why}")).unwrap_or_default();
         lines.push(format!("  last update  {}{why}", outcome.outcome));
     }
     lines.join("\n")

@@ -9,12 +9,12 @@ use crate::exit::Outcome;
 use crate::output::Output;
 
 pub(crate) fn run(device: &Device, output: Output) -> Outcome {
-    let done = carry_out(device, Plan::status_only(), &[], Purpose::Question, output)?;
+    let done = carry_out(device, Plan::status_only(), &[], Purpose::Question, output, &mut |_| {})?;
     output.print(&to_json(device, &done), status_text(device, &done.report))
 }
 
 pub(crate) fn abort(device: &Device, output: Output) -> Outcome {
-    let done = carry_out(device, Plan::abort_only(), &[], Purpose::Question, output)?;
+    let done = carry_out(device, Plan::abort_only(), &[], Purpose::Question, output, &mut |_| {})?;
     let text = format!("device {} has given its update up; its flash keeps what was written", device.address);
     output.print(&to_json(device, &done), text)
 }

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `simulate appliance`: a device whose flash is a file, behind a real socket or pseudo-terminal.
+
+use core::hash::{BuildHasher as _, Hasher as _};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Instant;
+
+use rekindle_client::listen::{Listen, Listener};
+use rekindle_client::transport::Transport;
+use rekindle_session::{appliance, receiver};
+use rekindle_sim::bootloader::{Judge, SwapType};
+use rekindle_sim::device::{Note, SelfTest};
+use rekindle_sim::virtual_appliance::{OpenError, Polled, Settings, VirtualAppliance};
+use serde_json::{Value, json};
+
+use super::image_file::{ImageFile, public_key};
+use crate::cli;
+use crate::exit::{Exit, Failure, Outcome, chain};
+use crate::interrupt;
+use crate::output::Output;
+
+/// Longest wait in one piece, so that a new client is seen soon.
+const NAP: Duration = Duration::from_millis(20);
+
+pub(crate) fn run(args: &cli::SimulateAppliance, output: Output) -> Outcome {
+    let interrupted = interrupt::flag()?;
+    let settings = settings(args)?;
+    // Held as long as the process lives: two devices on one flash would tear each other apart.
+    let (appliance, _lock) = open(&args.flash, settings)?;
+    let listener = Listener::bind(&args.listen).map_err(|error| {
+        Failure::of(Exit::Usage, &error).next("choose another port or path, or end whatever listens there")
+    })?;
+    let (target, address) = (listener.target().clone(), args.address);
+    output.print(
+        &json!({"event": "listening", "target": target.to_string(), "address": address.to_string()}),
+        format!("device {address} listens at {target}; Ctrl-C takes its power away"),
+    )?;
+    Board {
+        appliance,
+        listener,
+        drops_links: matches!(args.listen, Listen::Tcp { .. } | Listen::WebSocket { .. }),
+        links: Vec::new(),
+        clock: Instant::now(),
+        budget: Budget::new(args.link_rate),
+        booted: false,
+        output,
+    }
+    .run(interrupted)
+}
+
+fn settings(args: &cli::SimulateAppliance) -> Outcome<Settings> {
+    let install = match &args.install {
+        None => None,
+        Some(path) => {
+            let file = ImageFile::read(path)?;
+            let image = file.image()?;
+            file.check_hash(&image)?;
+            Some(image.bytes().to_vec())
+        }
+    };
+    let signature = match &args.key {
+        None => None,
+        Some(path) => Some(Judge::key(public_key(path)?)),
+    };
+    let is_serial = matches!(args.listen, Listen::Pty { .. });
+    Ok(Settings {
+        signature,
+        install,
+        address: args.address,
+        serial: is_serial,
+        erase_ms: args.erase_ms,
+        seed: random_seed(),
+        ..Settings::default()
+    })
+}
+
+/// The standard library's maps are seeded at random; boot numbers of a virtual device need no more than that.
+fn random_seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// Opens the flash, or makes a new one under another name first, so that a killed process leaves none that is half
+/// made.
+fn open(path: &Path, settings: Settings) -> Outcome<(VirtualAppliance, File)> {
+    let failed = |error: &dyn core::error::Error| {
+        Failure::new(Exit::Input, format!("flash {}: {}", path.display(), chain(error)))
+    };
+    let installed = settings.install.is_some();
+    if !path.exists() {
+        if !installed {
+            return Err(Failure::new(Exit::Input, format!("flash {} does not exist yet", path.display()))
+                .next("give the image it shall run with --install, or the path of an existing flash"));
+        }
+        let fresh = path.with_extension("new-flash");
+        let _ = std::fs::remove_file(&fresh);
+        drop(VirtualAppliance::open(&fresh, settings.clone()).map_err(|error| open_failed(&fresh, &error))?);
+        std::fs::rename(&fresh, path).map_err(|error| failed(&error))?;
+    }
+    let lock = OpenOptions::new().read(true).write(true).open(path).map_err(|error| failed(&error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("flash {} is in use by another virtual device", path.display());
+            return Err(Failure::new(Exit::Input, message).next("end that one first, or give another file"));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(&error)),
+    }
+    let appliance = VirtualAppliance::open(path, settings).map_err(|error| open_failed(path, &error))?;
+    Ok((appliance, lock))
+}
+
+fn open_failed(path: &Path, error: &OpenError) -> Failure {
+    let _ = std::fs::remove_file(path.with_extension("new-flash"));
+    Failure::new(Exit::Input, format!("flash {}: {error}", path.display()))
+}
+
+/// Everything around the appliance.
+struct Board {
+    appliance: VirtualAppliance,
+    listener: Listener,
+    /// A reboot ends connections, as it does where the device's own processor speaks TCP.
+    drops_links: bool,
+    links: Vec<Box<dyn Transport>>,
+    clock: Instant,
+    budget: Budget,
+    booted: bool,
+    output: Output,
+}
+
+impl Board {
+    fn run(mut self, interrupted: &AtomicBool) -> Outcome {
+        while !interrupted.load(Ordering::Relaxed) {
+            let mut out = Vec::new();
+            let polled = self.appliance.poll(self.now_ms(), &mut out);
+            self.send(&out);
+            for note in &polled.notes {
+                self.tell(note)?;
+            }
+            if polled.stopped {
+                return Err(Failure::new(Exit::Input, "the bootloader finds no image to start")
+                    .next("begin with a new flash file and --install"));
+            }
+            self.receive(&polled);
+        }
+        Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Everybody hears everything, as on a bus.
+    fn send(&mut self, frames: &[u8]) {
+        if frames.is_empty() {
+            return;
+        }
+        self.links.retain_mut(|link| {
+            // One frame per message where the transport has messages: every frame ends with its END byte.
+            frames.split_inclusive(|byte| *byte == FRAME_END).all(|frame| link.send(frame).is_ok())
+        });
+    }
+
+    fn receive(&mut self, polled: &Polled) {
+        let now = self.now_ms();
+        let due = polled.wake_ms.map_or(NAP, |wake| Duration::from_millis(wake.saturating_sub(now)));
+        let wait = due.min(NAP);
+        let had_links = !self.links.is_empty();
+        let patience = if had_links { Duration::ZERO } else { wait };
+        while let Some(link) = self.listener.accept(patience) {
+            self.links.push(link);
+            self.appliance.link_reset();
+            if !had_links {
+                return;
+            }
+        }
+        let room = self.appliance.room().min(self.budget.available());
+        if room == 0 {
+            // What comes stays in the operating system's buffers and slows the sender down.
+            std::thread::sleep(wait.max(Duration::from_millis(1)));
+            return;
+        }
+        let share = wait.checked_div(u32::try_from(self.links.len()).unwrap_or(1)).unwrap_or(wait);
+        let mut buffer = [0; 4096];
+        let mut left = room.min(buffer.len());
+        let mut arrived = Vec::new();
+        self.links.retain_mut(|link| {
+            let Some(part) = buffer.get_mut(..left).filter(|part| !part.is_empty()) else { return true };
+            match link.recv(part, share) {
+                Ok(count) => {
+                    left -= count;
+                    arrived.extend_from_slice(part.get(..count).unwrap_or_default());
+                    true
+                }
+                Err(_) => false,
+            }
+        });
+        self.budget.spend(arrived.len());
+        self.appliance.push_bytes(self.now_ms(), &arrived);
+    }
+
+    fn tell(&mut self, note: &Note) -> Outcome {
+        if matches!(note, Note::Booted { .. }) {
+            if self.booted && self.drops_links {
+                self.links.clear();
+            }
+            self.booted = true;
+        }
+        match describe(note) {
+            Some((json, text)) => self.output.print(&json, text),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Last byte of every frame (PROTOCOL.md §1.1).
+const FRAME_END: u8 = 0x7F;
+
+/// A note for programs and for people; `None` for what happens all the time.
+fn describe(note: &Note) -> Option<(Value, String)> {
+    let (name, text) = match note {
+        Note::Booted { booted, .. } => {
+            let text = match (booted.swapped, booted.refused) {
+                (_, Some(refusal)) => {
+                    format!("bootloader refuses the new image ({refusal:?}), starts the old one")
+                }
+                (Some(SwapType::Revert), _) => "bootloader goes back to the old image".to_owned(),
+                (Some(_), _) => "bootloader swaps the new image in".to_owned(),
+                (None, None) => "bootloader starts the image".to_owned(),
+            };
+            ("booted", text)
+        }
+        Note::Event(appliance::Event::Update(event)) => match event {
+            receiver::Event::Started { size } => ("started", format!("update of {size} bytes begins")),
+            receiver::Event::Resumed { offset, size } => {
+                ("resumed", format!("update resumes at byte {offset} of {size}"))
+            }
+            receiver::Event::Verified { version } => ("verified", format!("image {version} verified")),
+            receiver::Event::Closed => ("closed", "update closed".to_owned()),
+            receiver::Event::UnderTest { attempt } => {
+                ("under_test", format!("attempt {attempt} is under test"))
+            }
+            receiver::Event::Settled { attempt, outcome } => {
+                ("settled", format!("attempt {attempt}: {outcome}"))
+            }
+            receiver::Event::Fault { area } => ("fault", format!("flash fault in {area:?}")),
+            receiver::Event::SwapPending { .. } | receiver::Event::Progress { .. } => return None,
+        },
+        Note::RequestUpgrade { mode, .. } => ("upgrade", format!("upgrade requested, {}", mode.name())),
+        Note::Confirmed => ("confirmed", "image confirmed".to_owned()),
+        Note::RequestFailed(error) => ("request_failed", format!("bootloader library: {error}")),
+        Note::SelfTest(SelfTest::Pass) => ("self_test", "self-test passed".to_owned()),
+        Note::SelfTest(SelfTest::Fail { stage, code }) => {
+            ("self_test", format!("self-test failed at stage {stage}, code {code}"))
+        }
+        Note::SelfTest(_) => ("self_test", "self-test does not end".to_owned()),
+        Note::Event(_) => return None,
+    };
+    Some((json!({"event": name, "text": text}), text))
+}
+
+/// Bytes that a slow link lets through.
+struct Budget {
+    rate: u32,
+    counted: Instant,
+    bytes: usize,
+}
+
+impl Budget {
+    fn new(rate: u32) -> Self {
+        Self { rate, counted: Instant::now(), bytes: 0 }
+    }
+
+    fn available(&mut self) -> usize {
+        if self.rate == 0 {
+            return usize::MAX;
+        }
+        let micros = u64::try_from(self.counted.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let earned = u64::from(self.rate).saturating_mul(micros) / 1_000_000;
+        if earned > 0 {
+            self.counted = Instant::now();
+            // A line that was idle has not saved anything up; a twentieth of a second evens out the scheduler.
+            let most = usize::try_from(self.rate / 20).unwrap_or(usize::MAX).max(64);
+            self.bytes = self.bytes.saturating_add(usize::try_from(earned).unwrap_or(usize::MAX)).min(most);
+        }
+        self.bytes
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
