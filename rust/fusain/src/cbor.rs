@@ -22,9 +22,10 @@ const BREAK: u8 = 0xFF;
 /// # Errors
 ///
 /// [`DecodeError::Envelope`] if the payload does not begin with an array of two whose first item is a code
-/// (PROTOCOL.md §3.1).
+/// (PROTOCOL.md §3.1), or is longer than a frame can carry.
 pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     match payload {
+        _ if payload.len() > PAYLOAD_MAX => Err(DecodeError::Envelope),
         [ENVELOPE, code @ 0..=0x17, ..] | [ENVELOPE, 0x18, code, ..] => Ok(*code),
         _ => Err(DecodeError::Envelope),
     }

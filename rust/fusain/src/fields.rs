@@ -5,7 +5,6 @@
 //! key begins; after that the CBOR is known to be whole, and each field is decoded from its place. So the order
 //! of keys, unknown keys, doubled keys and trailing bytes are dealt with in one function for all messages.
 
-use crate::PAYLOAD_MAX;
 use crate::cbor::{Walk, Writer, major, message_code};
 use crate::error::{Constraint, DecodeError};
 
@@ -27,9 +26,6 @@ impl<'a> Fields<'a> {
     /// Walks a payload of message type `code`.
     pub(crate) fn open(payload: &'a [u8], code: u8) -> Result<Self, DecodeError> {
         let found = message_code(payload)?;
-        if payload.len() > PAYLOAD_MAX {
-            return Err(DecodeError::Envelope);
-        }
         if found != code {
             return Err(DecodeError::OtherCode { code: found });
         }

@@ -76,13 +76,38 @@ fn payload(random: &mut Random, codes: &[u8], payload: &mut [u8; PAYLOAD_MAX]) -
         let likely = random.below(4) > 0;
         *byte = if likely { LIKELY[random.below(32) as usize] } else { random.byte() };
     }
-    if random.below(8) > 0 {
-        let code = codes[random.below(codes.len() as u64) as usize];
-        payload[..3].copy_from_slice(&[0x82, 0x18, code]);
-        payload[3] = 0xA0 | random.below(4) as u8;
+    let code = codes[random.below(codes.len() as u64) as usize];
+    payload[..3].copy_from_slice(&[0x82, 0x18, code]);
+    match random.below(8) {
+        0 => payload[0] = random.byte(),
+        1 => payload[3] = 0xA0 | random.below(4) as u8,
+        // Keys in order, each with a value that some field may have: a good part of these are messages.
+        _ => {
+            let entries = random.below(9) as u8;
+            payload[3] = 0xA0 | entries;
+            let mut at = 4;
+            for key in 0..entries {
+                let value: &[u8] = match random.below(10) {
+                    0..=4 => &[0x01],
+                    5 => &[0xF5],
+                    6 => &[0x19, 0x7D, 0x7E],
+                    7 => &[0x84, 0x01, 0x02, 0x03, 0x04],
+                    8 => &[0xFA, 0x40, 0x80, 0x00, 0x00],
+                    _ => &[0x58, 0x20],
+                };
+                payload[at] = key;
+                payload[at + 1..at + 1 + value.len()].copy_from_slice(value);
+                // A digest is the two bytes of its head and whatever is there.
+                at += 1 + if value == [0x58, 0x20] { 34 } else { value.len() };
+                if at + 36 > PAYLOAD_MAX {
+                    payload[3] = 0xA0 | (key + 1);
+                    break;
+                }
+            }
+            return at;
+        }
     }
-    // Short ones are whole far more often.
-    if random.below(2) > 0 { length.min(4 + random.below(12) as usize) } else { length }
+    length
 }
 
 #[test]
@@ -90,7 +115,7 @@ fn payload(random: &mut Random, codes: &[u8], payload: &mut [u8; PAYLOAD_MAX]) -
 fn a_long_run_of_every_parser() {
     let target: f64 = std::env::var("FUSAIN_BYTES").map_or(1e7, |text| text.parse().expect("a number"));
     let codes: Vec<u8> = (0..=u8::MAX).filter(|&code| message_name(code).is_some()).collect();
-    let mut random = Random(0x5EED_0F_F05A_1A1D);
+    let mut random = Random(0x5EED_0FF0_5A1A_1D00);
     let mut decoder = Decoder::new();
     let mut tally = Tally::default();
     let (mut content, mut frame) = ([0; PAYLOAD_MAX], [0; FRAME_MAX]);

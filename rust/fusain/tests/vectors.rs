@@ -55,8 +55,10 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
+type Event = Result<(Address, Vec<u8>), FrameError>;
+
 /// What our decoder reports, and behind which byte.
-fn run(bytes: &[u8]) -> Vec<(usize, Result<(Address, Vec<u8>), FrameError>)> {
+fn run(bytes: &[u8]) -> Vec<(usize, Event)> {
     let mut decoder = Decoder::new();
     let mut events = Vec::new();
     for (at, &byte) in bytes.iter().enumerate() {
