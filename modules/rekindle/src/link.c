@@ -83,6 +83,7 @@ static void on_interrupt(const struct device *dev, void *user)
 
 int rekindle_link_open(void)
 {
+	unsigned int key;
 	int rc;
 
 	if (!device_is_ready(uart)) {
@@ -93,6 +94,13 @@ int rekindle_link_open(void)
 		return rc;
 	}
 	uart_irq_rx_enable(uart);
+
+	/* A byte that came before, while the bootloader ran, raised no interrupt and raises
+	 * none now. Left there it would keep every further byte out.
+	 */
+	key = irq_lock();
+	receive(uart);
+	irq_unlock(key);
 	return 0;
 }
 
@@ -144,6 +152,11 @@ int rekindle_link_drain(int32_t timeout_ms)
 		k_msleep(1);
 	}
 	return 0;
+}
+
+uint32_t rekindle_link_capacity(void)
+{
+	return CONFIG_REKINDLE_LINK_RX_SIZE;
 }
 
 uint32_t rekindle_link_overruns(void)

@@ -38,3 +38,15 @@ void rekindle_random(uint8_t *data, size_t len)
 {
 	sys_rand_get(data, len);
 }
+
+size_t rekindle_stack_unused(void)
+{
+	size_t unused = 0;
+
+#if defined(CONFIG_INIT_STACKS) && defined(CONFIG_THREAD_STACK_INFO)
+	if (k_thread_stack_space_get(k_current_get(), &unused) != 0) {
+		unused = 0;
+	}
+#endif
+	return unused;
+}

@@ -76,6 +76,21 @@ void rekindle_reboot(void);
 /** Fills @p data with random bytes; their quality is that of the board's source. */
 void rekindle_random(uint8_t *data, size_t len);
 
+/**
+ * The device's address on the bus: folded from the SoC's unique id, else drawn once and
+ * kept in settings.
+ */
+uint64_t rekindle_device_address(void);
+/** A number that differs from that of the boot before. To be called once per boot. */
+uint32_t rekindle_boot_number(void);
+
+/** Bytes of the calling thread's stack that were never used; 0 without INIT_STACKS. */
+size_t rekindle_stack_unused(void);
+
+/** Starts the watchdog, if REKINDLE_WATCHDOG is set; from then on it must be fed. */
+int rekindle_watchdog_start(uint32_t timeout_ms);
+void rekindle_watchdog_feed(void);
+
 /** Opens the link: the UART chosen as rekindle,uart. */
 int rekindle_link_open(void);
 /**
@@ -89,6 +104,8 @@ size_t rekindle_link_read(uint8_t *data, size_t capacity, int32_t timeout_ms);
 int rekindle_link_write(const uint8_t *data, size_t len, int32_t timeout_ms);
 /** Waits until everything queued has left the transmitter. */
 int rekindle_link_drain(int32_t timeout_ms);
+/** Bytes that can be received ahead. */
+uint32_t rekindle_link_capacity(void);
 /** Bytes that were lost since boot because nobody had read in time. */
 uint32_t rekindle_link_overruns(void);
 
