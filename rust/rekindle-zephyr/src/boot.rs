@@ -2,6 +2,8 @@
 
 //! MCUboot's side of an update: requests, confirmation and what the next boot will do.
 
+use mcuboot_image::trailer::SwapType;
+
 use crate::{Errno, ffi};
 
 /// Asks MCUboot to run the staged image at the next boot, once (`permanent` false: it
@@ -33,8 +35,15 @@ pub fn is_confirmed() -> bool {
     ffi::rekindle_is_confirmed()
 }
 
-/// What MCUboot would do at the next boot: 1 none, 2 test, 3 permanent, 4 revert, 5 fail.
+/// What MCUboot would do at the next boot.
 #[must_use]
-pub fn swap_type() -> i32 {
-    ffi::rekindle_swap_type()
+pub fn swap_type() -> SwapType {
+    match ffi::rekindle_swap_type() {
+        2 => SwapType::Test,
+        3 => SwapType::Perm,
+        4 => SwapType::Revert,
+        // 5, and whatever else a trailer that cannot be read is answered with.
+        5.. | ..=0 => SwapType::Fail,
+        1 => SwapType::None,
+    }
 }

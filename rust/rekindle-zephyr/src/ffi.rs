@@ -38,10 +38,17 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_sleep_ms(ms: u32);
     pub(crate) safe fn rekindle_reboot();
     pub(crate) fn rekindle_random(data: *mut u8, len: usize);
+    pub(crate) safe fn rekindle_device_address() -> u64;
+    pub(crate) safe fn rekindle_boot_number() -> u32;
+
+    pub(crate) safe fn rekindle_stack_unused() -> usize;
+    pub(crate) safe fn rekindle_watchdog_start(timeout_ms: u32) -> i32;
+    pub(crate) safe fn rekindle_watchdog_feed();
 
     pub(crate) safe fn rekindle_link_open() -> i32;
     pub(crate) fn rekindle_link_read(data: *mut u8, capacity: usize, timeout_ms: i32) -> usize;
     pub(crate) fn rekindle_link_write(data: *const u8, len: usize, timeout_ms: i32) -> i32;
     pub(crate) safe fn rekindle_link_drain(timeout_ms: i32) -> i32;
+    pub(crate) safe fn rekindle_link_capacity() -> u32;
     pub(crate) safe fn rekindle_link_overruns() -> u32;
 }

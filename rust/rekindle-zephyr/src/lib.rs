@@ -9,10 +9,12 @@
 #![no_std]
 
 pub mod boot;
+pub mod device;
 mod ffi;
 pub mod flash;
 pub mod link;
 pub mod system;
+pub mod watchdog;
 
 /// A failure as Zephyr numbers it: a positive `errno` value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

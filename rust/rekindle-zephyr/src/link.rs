@@ -48,6 +48,12 @@ impl Link {
         Errno::check(ffi::rekindle_link_drain(timeout(timeout_ms)))
     }
 
+    /// Bytes that can be received ahead while nobody reads.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        ffi::rekindle_link_capacity()
+    }
+
     /// Received bytes lost since boot, because nobody had read in time.
     #[must_use]
     pub fn overruns(&self) -> u32 {

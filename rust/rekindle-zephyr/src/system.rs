@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Clock, reset and randomness.
+//! Clock, reset, identity and randomness.
+
+use fusain::Address;
 
 use crate::ffi;
 
@@ -29,9 +31,28 @@ pub fn reboot() -> ! {
     }
 }
 
+/// The device's address on the bus: the SoC's unique id, else one drawn once and kept.
+#[must_use]
+pub fn device_address() -> Address {
+    Address::new(ffi::rekindle_device_address())
+}
+
+/// A number that differs from that of the boot before. To be asked once per boot.
+#[must_use]
+pub fn boot_number() -> u32 {
+    ffi::rekindle_boot_number()
+}
+
 /// Fills `data` with random bytes, as good as the board's source is.
 pub fn random(data: &mut [u8]) {
     // SAFETY: `data` is valid for `data.len()` writes for the call and the shim keeps no
     // pointer.
     unsafe { ffi::rekindle_random(data.as_mut_ptr(), data.len()) }
+}
+
+/// Bytes of the calling thread's stack that were never used; 0 where Zephyr does not keep
+/// count (`CONFIG_INIT_STACKS`).
+#[must_use]
+pub fn stack_unused() -> usize {
+    ffi::rekindle_stack_unused()
 }
