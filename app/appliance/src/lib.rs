@@ -1,62 +1,101 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! An appliance that can be updated over its link.
+//!
+//! Everything about the update is in the session and its ports; what is here is what an
+//! appliance of one's own would bring along: its state, its self-test, what it tells on
+//! the console.
 
 #![no_std]
+// Zephyr's options, which only its build knows.
+#![allow(unexpected_cfgs)]
 
-use rekindle_zephyr::{boot, flash, flash::Area, link::Link, system};
+mod heater;
+mod self_test;
+
+use fusain::DeviceAnnounce;
+use rekindle_session::appliance::{Event, Status};
+use rekindle_session::receiver::EraseMode;
+use rekindle_zephyr::device::{Application, Device, Options, Request};
+use rekindle_zephyr::system;
 use zephyr::printkln;
 
-/// Takes an image as raw bytes: `S`, then the size (u32, little-endian), then the bytes.
-fn receive(link: &mut Link) -> Result<(), rekindle_zephyr::Errno> {
-    let staging = flash::staging()?;
-    let geometry = Area::Secondary.geometry()?;
-    printkln!("{:?} {:?}", staging, geometry);
+use heater::Heater;
+use self_test::SelfTest;
 
-    let mut head = [0; 5];
-    take(link, &mut head);
-    let size = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    Area::Secondary.erase(0, geometry.size)?;
-    let mut at = 0;
-    while at < size {
-        let mut chunk = [0xff; 96];
-        let len = (size - at).min(96);
-        take(link, &mut chunk[..len as usize]);
-        Area::Secondary.write(staging.image_offset + at, &chunk)?;
-        at += len;
-        link.write(b".", None)?;
-    }
-    boot::request_upgrade(false)?;
-    link.write(b"R", None)?;
-    link.drain(Some(1000))?;
-    printkln!("received {} bytes, {} overruns", size, link.overruns());
-    system::sleep_ms(250);
-    system::reboot()
+/// An appliance with one of each: a heater.
+const ANNOUNCE: DeviceAnnounce = DeviceAnnounce { motors: 1, thermometers: 1, pumps: 1, glows: 1 };
+
+struct App {
+    heater: Heater,
+    self_test: SelfTest,
 }
 
-fn take(link: &mut Link, mut out: &mut [u8]) {
-    while !out.is_empty() {
-        let n = link.read(out, None).len();
-        out = &mut out[n..];
+impl Application for App {
+    fn status(&mut self, now_ms: u64) -> Status {
+        self.heater.status(now_ms)
+    }
+
+    fn event(&mut self, _now_ms: u64, event: &Event) {
+        printkln!("appliance: {:?} (stack: {} bytes never used)", event, system::stack_unused());
+        self.heater.event(event);
+        self.self_test.event(event);
+    }
+
+    fn answered(&mut self, _now_ms: u64) {
+        self.self_test.answered();
+    }
+
+    fn request(&mut self, now_ms: u64) -> Option<Request> {
+        let request = self.self_test.next(now_ms, self.heater.ready(now_ms));
+        if let Some(request) = request {
+            printkln!("appliance: {:?}", request);
+        }
+        request
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn rust_main() {
-    printkln!(
-        "appliance: confirmed {}, swap type {}, reset cause {:#x}",
-        boot::is_confirmed(),
-        boot::swap_type(),
-        system::reset_cause()
-    );
-    let mut link = match Link::open() {
-        Ok(link) => link,
+    let erase = if cfg!(CONFIG_REKINDLE_ERASE_AT_START) { EraseMode::AtStart } else { EraseMode::Ahead };
+    let options = Options { announce: ANNOUNCE, point_to_point: true, erase };
+    let mut device = match Device::start(&options) {
+        Ok(device) => device,
         Err(error) => {
-            printkln!("appliance: no link: {}", error);
+            printkln!("appliance: cannot start: {}", error);
             return;
         }
     };
-    if let Err(error) = receive(&mut link) {
-        printkln!("appliance: {}", error);
+    let boot = *device.boot();
+    printkln!(
+        "appliance: address {}, boot {:08x}, confirmed {}, next boot {:?}, reset cause {:#x}",
+        device.identity().address,
+        boot.boot_number,
+        boot.confirmed,
+        boot.swap_type,
+        boot.reset_cause
+    );
+    let mut app = App { heater: Heater::new(), self_test: SelfTest::new() };
+    let mut watchdog = start_watchdog();
+    loop {
+        device.turn(&mut app);
+        if let Some(watchdog) = &mut watchdog {
+            watchdog.feed();
+        }
     }
+}
+
+#[cfg(CONFIG_REKINDLE_WATCHDOG)]
+fn start_watchdog() -> Option<rekindle_zephyr::watchdog::Watchdog> {
+    let timeout_ms = u32::try_from(zephyr::kconfig::CONFIG_APPLIANCE_WATCHDOG_MS).unwrap_or(u32::MAX);
+    let watchdog = rekindle_zephyr::watchdog::Watchdog::start(timeout_ms);
+    if let Err(error) = watchdog {
+        printkln!("appliance: no watchdog: {}", error);
+    }
+    watchdog.ok()
+}
+
+#[cfg(not(CONFIG_REKINDLE_WATCHDOG))]
+fn start_watchdog() -> Option<rekindle_zephyr::watchdog::Watchdog> {
+    None
 }
