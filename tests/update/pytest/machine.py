@@ -75,6 +75,7 @@ class Machine:
         self.console_path = directory / "console.log"
         self.vector_path = directory / "vector.bin"
         self.power_cycles = 0
+        self._powered_at = 0
         self._process: subprocess.Popen | None = None
         # The port is ours for the machine's whole life; QEMU inherits it at each start.
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -105,6 +106,7 @@ class Machine:
         fd = self._listener.fileno()
         with self.console_path.open("ab") as log:
             log.write(b"\n=== power on %d ===\n" % self.power_cycles)
+        self._powered_at = self.console_size()
         command = [
             "qemu-system-arm",
             "-machine", "mps2-an521,memory-backend=psram",
@@ -144,9 +146,13 @@ class Machine:
     def console_size(self) -> int:
         return self.console_path.stat().st_size
 
-    def wait_console(self, pattern: str, since: int = 0, timeout: float = 30.0) -> re.Match[str]:
-        """Waits for a line of the console that is written after byte `since`."""
+    def wait_console(
+        self, pattern: str, since: int | None = None, timeout: float = 60.0
+    ) -> re.Match[str]:
+        """Waits for something on the console, behind byte `since` or the last power-on."""
         end = time.monotonic() + timeout
+        if since is None:
+            since = self._powered_at
         while True:
             text = self.console(since)
             if match := re.search(pattern, text):
