@@ -9,6 +9,8 @@ use fusain::{Address, DeviceAnnounce, Extension, Info, Message};
 use crate::link::Link;
 use crate::transport::LinkError;
 
+/// Time between two discovery requests: whoever lost the first, or was just booting, hears the next.
+const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 /// Times a device is asked whether it speaks the extension: once, and two short retries (PROTOCOL.md §7).
 const EXTENSION_TRIES: u32 = 3;
 /// Wait for an answer before asking again.
@@ -33,10 +35,14 @@ pub struct Found {
 pub fn discover(link: &mut Link, wait: Duration) -> Result<Vec<Found>, LinkError> {
     let mut found: Vec<Found> = Vec::new();
     let mut last = false;
-    link.send(Address::BROADCAST, &Message::DiscoveryRequest)?;
     let deadline = Instant::now() + wait;
+    let mut ask_at = Instant::now();
     while let Some(left) = left_until(deadline).filter(|_| !last) {
-        link.receive(left, |address, message| {
+        if ask_at <= Instant::now() {
+            link.send(Address::BROADCAST, &Message::DiscoveryRequest)?;
+            ask_at += DISCOVERY_INTERVAL;
+        }
+        link.receive(left.min(DISCOVERY_INTERVAL), |address, message| {
             let Message::DeviceAnnounce(announce) = *message else { return };
             // A router ends its list with zeros from the stateless address (PROTOCOL.md §2).
             last |= address == Address::STATELESS;

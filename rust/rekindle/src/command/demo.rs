@@ -123,7 +123,7 @@ impl Story {
             "{} were acknowledged when power went, {} were safe in flash: {} of {} were sent twice",
             bytes(cut.into()),
             bytes(resumed.into()),
-            bytes(counters.bytes_again.into()),
+            bytes(counters.bytes_again),
             bytes(u64::try_from(image.len()).unwrap_or(u64::MAX))
         ))?;
         self.remark(
@@ -297,9 +297,7 @@ impl VirtualDevice {
 
     fn device(&self) -> Outcome<Device> {
         let failed = |_| Failure::new(Exit::Fault, "the virtual device has no address");
-        let to: TargetUrl = match self.listen.parse() {
-            Ok(to) => to,
-        };
+        let Ok(to) = self.listen.parse::<TargetUrl>();
         Ok(Device { to, address: cli::VIRTUAL_ADDRESS.parse().map_err(failed)? })
     }
 }
