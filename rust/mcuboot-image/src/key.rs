@@ -16,9 +16,9 @@ const SPKI_P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// Length of an uncompressed P-256 point: 4, x, y.
+/// Length of an uncompressed P-256 point in bytes.
 #[cfg(feature = "p256")]
-const POINT_LEN: usize = 65;
+pub const POINT_LEN: usize = 65;
 
 /// `SubjectPublicKeyInfo` of an Ed25519 key, up to its point (RFC 8410).
 #[cfg(feature = "ed25519")]
@@ -37,13 +37,15 @@ enum Inner {
 }
 
 impl PublicKey {
-    /// A P-256 key from its point in SEC1 form: 65 bytes uncompressed (or 33 compressed).
+    /// A P-256 key from its uncompressed point: 4, x and y.
     ///
     /// # Errors
-    /// [`KeyError::Invalid`]: no point on the curve.
+    /// [`KeyError::Invalid`]: no point on the curve, or a compressed one.
     #[cfg(feature = "p256")]
-    pub fn p256(point: &[u8]) -> Result<Self, KeyError> {
-        p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+    pub fn p256(point: &[u8; POINT_LEN]) -> Result<Self, KeyError> {
+        let [4, coordinates @ ..] = point else { return Err(KeyError::Invalid) };
+        let point = p256::Sec1Point::from_untagged_bytes(coordinates.into());
+        p256::ecdsa::VerifyingKey::from_sec1_point(&point)
             .map(|key| Self(Inner::P256(key)))
             .map_err(|_| KeyError::Invalid)
     }
@@ -68,10 +70,7 @@ impl PublicKey {
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         #[cfg(feature = "p256")]
         if let Some(point) = der.strip_prefix(&SPKI_P256) {
-            return match point {
-                [4, ..] if point.len() == POINT_LEN => Self::p256(point),
-                _ => Err(KeyError::Invalid),
-            };
+            return point.try_into().map_err(|_| KeyError::Invalid).and_then(Self::p256);
         }
         #[cfg(feature = "ed25519")]
         if let Some(point) = der.strip_prefix(&SPKI_ED25519) {

@@ -104,7 +104,7 @@ fn reads_the_trailers_imgtool_writes() {
         }
         let options = options_from(&args);
         let slot = case.image();
-        let unit = options.max_align.unwrap_or(options.align.max(8));
+        let unit = options.max_align.unwrap_or_else(|| options.align.max(8));
         let trailer = Trailer::new(u32::try_from(slot.len()).unwrap(), unit.into(), SwapMode::Move).unwrap();
         let tail = &slot[usize::try_from(trailer.swap_info_offset()).unwrap()..];
         let state = State::parse(&trailer, tail, options.erased_value).unwrap();
@@ -148,6 +148,39 @@ fn images_we_do_not_make() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn signatures_by_their_algorithm() {
+    use mcuboot_image::key::{verify_ed25519, verify_p256};
+    let signature = |bytes: &[u8], kind| {
+        Image::parse(bytes).unwrap().tlvs().find(|t| t.kind == kind).unwrap().value.to_vec()
+    };
+    let (p256, ed25519) = (public_key("p256"), public_key("ed25519"));
+    let bytes = read("p256-min.bin");
+    let (hash, der) = (Image::parse(&bytes).unwrap().summary().image_hash, signature(&bytes, tlv::ECDSA));
+    assert_eq!(verify_p256(&p256, &hash, &der), Ok(()));
+    assert_eq!(verify_p256(&public_key("p256-other"), &hash, &der), Err(VerifyError::Signature));
+    assert_eq!(verify_p256(&p256, &hash, &der[1..]), Err(VerifyError::Encoding));
+    assert_eq!(verify_p256(&ed25519, &hash, &der), Err(VerifyError::OtherKey));
+    let bytes = read("ed25519-min.bin");
+    let (hash, raw) = (Image::parse(&bytes).unwrap().summary().image_hash, signature(&bytes, tlv::ED25519));
+    let raw: [u8; 64] = raw.try_into().unwrap();
+    assert_eq!(verify_ed25519(&ed25519, &hash, &raw), Ok(()));
+    assert_eq!(verify_ed25519(&public_key("ed25519-other"), &hash, &raw), Err(VerifyError::Signature));
+    assert_eq!(verify_ed25519(&p256, &hash, &raw), Err(VerifyError::OtherKey));
+    // s + l is another form of the same signature, which lax verifiers take.
+    let order: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let (mut malleable, mut carry) = (raw, 0);
+    for (byte, l) in malleable[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(l) + carry;
+        *byte = sum.to_le_bytes()[0];
+        carry = sum >> 8;
+    }
+    assert!(verify_ed25519(&ed25519, &hash, &malleable).is_err());
 }
 
 #[test]

@@ -307,3 +307,23 @@ fn messages_say_what_where_and_what_to_do() {
         }
     }
 }
+
+#[test]
+fn messages_of_verification_say_what_to_do() {
+    for (error, part) in [
+        (VerifyError::Hash, "get it again"),
+        (VerifyError::Encrypted, "with the key"),
+        (VerifyError::Unsigned, "sign it"),
+        (VerifyError::OtherKey, "give the right key"),
+        (VerifyError::Encoding, "do not trust"),
+        (VerifyError::Signature, "do not trust"),
+    ] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+/// What a device keeps while it scans; pointers are none in it, so this is its size there too.
+#[test]
+fn a_scan_is_small() {
+    assert!(size_of::<Scan>() <= 256, "{} bytes", size_of::<Scan>());
+}

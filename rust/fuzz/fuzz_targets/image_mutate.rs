@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#![no_main]
+
+#[path = "../../mcuboot-image/tests/fuzzing/mod.rs"]
+mod fuzzing;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::check_mutated(data));
