@@ -191,7 +191,7 @@ impl Decoder {
     }
 
     fn end(&mut self) -> Result<Packet<'_>, FrameError> {
-        let complete = self.complete() && self.state == State::Body { escaped: false };
+        let complete = self.complete();
         self.state = State::Idle;
         let parts = self.covered().filter(|_| complete).and_then(|covered| {
             let (body, rest) = self.body.split_at_checked(covered)?;
