@@ -193,6 +193,21 @@ pub fn load<S: Store>(flash: &mut NorFlash<S>, area: Area, at: u32, len: u32) ->
     Ok(out)
 }
 
+/// Reads `len` bytes of an area as a programmer clipped to the chip would: power or not, and without counting.
+///
+/// # Errors
+/// What the flash reports.
+pub fn inspect<S: Store>(
+    flash: &mut NorFlash<S>,
+    area: Area,
+    at: u32,
+    len: u32,
+) -> Result<Vec<u8>, FlashError> {
+    let mut out = vec![0; len as usize];
+    flash.peek(area, at, &mut out)?;
+    Ok(out)
+}
+
 /// TLVs of the unprotected area: type and value.
 fn tlvs(area: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let mut found = Vec::new();

@@ -18,5 +18,7 @@ pub mod bootloader;
 pub mod device;
 pub mod flash;
 pub mod image;
+pub mod link;
 pub mod rng;
 pub mod virtual_appliance;
+pub mod world;

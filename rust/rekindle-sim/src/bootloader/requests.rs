@@ -2,7 +2,7 @@
 //! What an application asks of MCUboot while it runs, as Zephyr's `dfu/mcuboot.h` offers it: the same writes, in
 //! the same order, in the trailers of the same flash (`boot_set_next` in bootutil_public.c).
 
-use super::{Area, Bootloader, ERASED, Flag, FlashError, Magic, NorFlash, Store, SwapType, swap_type};
+use super::{Area, Bootloader, ERASED, Flag, FlashError, Magic, NorFlash, State, Store, SwapType, swap_type};
 use core::fmt;
 
 /// Why a request was not carried out.
@@ -41,6 +41,14 @@ impl Bootloader {
         let primary = self.state(flash, Area::Primary)?;
         let secondary = self.state(flash, Area::Secondary)?;
         Ok(swap_type(&primary, &secondary, self.mode))
+    }
+
+    /// What the primary slot's trailer says.
+    ///
+    /// # Errors
+    /// What the flash reports.
+    pub fn primary_state<S: Store>(&self, flash: &mut NorFlash<S>) -> Result<State, FlashError> {
+        self.state(flash, Area::Primary)
     }
 
     /// Whether the running image is confirmed (`boot_is_img_confirmed`): an image without a trailer counts as

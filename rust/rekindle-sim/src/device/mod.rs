@@ -8,7 +8,7 @@ mod application;
 mod port;
 
 pub use application::{MARKER, SelfTest};
-pub use port::perform;
+pub use port::{Honest, Port, perform};
 
 use crate::bootloader::{Booted, Bootloader, RequestError, SwapType};
 use crate::flash::{FlashError, Geometry, NorFlash, RamStore, Store};
@@ -189,6 +189,7 @@ enum Wanted {
 pub struct Device<S = RamStore> {
     options: Options,
     flash: NorFlash<S>,
+    port: Box<dyn Port<S>>,
     phase: Phase,
     endpoint: Option<Box<Appliance>>,
     boot_numbers: Rng,
@@ -203,6 +204,7 @@ pub struct Device<S = RamStore> {
     rx_lost: u64,
     stalled: usize,
     frames: VecDeque<Vec<u8>>,
+    busy_from_ns: u64,
     busy_until_ns: u64,
     answer: Option<Answer>,
     notes: VecDeque<Note>,
@@ -212,10 +214,17 @@ impl<S: Store> Device<S> {
     /// A device without power.
     #[must_use]
     pub fn new(flash: NorFlash<S>, options: Options) -> Self {
+        Self::with_port(flash, options, Box::new(Honest))
+    }
+
+    /// A device without power whose endpoint reaches its flash through `port`.
+    #[must_use]
+    pub fn with_port(flash: NorFlash<S>, options: Options, port: Box<dyn Port<S>>) -> Self {
         let boot_numbers = Rng::new(options.seed).fork(0xB007);
         Self {
             options,
             flash,
+            port,
             phase: Phase::Off,
             endpoint: None,
             boot_numbers,
@@ -229,6 +238,7 @@ impl<S: Store> Device<S> {
             rx_lost: 0,
             stalled: 0,
             frames: VecDeque::new(),
+            busy_from_ns: 0,
             busy_until_ns: 0,
             answer: None,
             notes: VecDeque::new(),
@@ -322,20 +332,25 @@ impl<S: Store> Device<S> {
         self.frames.pop_front()
     }
 
-    /// Hands over bytes that arrived.
-    pub fn receive(&mut self, now_ns: u64, bytes: &[u8]) {
+    /// Hands over bytes that arrived at one moment.
+    pub fn receive(&mut self, at_ns: u64, bytes: &[u8]) {
+        for byte in bytes {
+            self.receive_byte(at_ns, *byte);
+        }
+    }
+
+    /// Hands over a byte that arrived, not necessarily just now.
+    pub fn receive_byte(&mut self, at_ns: u64, byte: u8) {
         if self.phase != Phase::Running {
             return;
         }
-        for byte in bytes {
-            let stalled = now_ns < self.busy_until_ns;
-            let fifo_full = self.options.rx_while_stalled.is_some_and(|depth| self.stalled >= depth);
-            if self.rx.len() >= self.options.rx_capacity || (stalled && fifo_full) {
-                self.rx_lost += 1;
-            } else {
-                self.stalled += usize::from(stalled);
-                self.rx.push_back(*byte);
-            }
+        let stalled = (self.busy_from_ns..self.busy_until_ns).contains(&at_ns);
+        let fifo_full = self.options.rx_while_stalled.is_some_and(|depth| self.stalled >= depth);
+        if self.rx.len() >= self.options.rx_capacity || (stalled && fifo_full) {
+            self.rx_lost += 1;
+        } else {
+            self.stalled += usize::from(stalled);
+            self.rx.push_back(byte);
         }
     }
 
@@ -360,12 +375,13 @@ impl<S: Store> Device<S> {
 
     fn forget(&mut self) {
         self.endpoint = None;
+        self.port.forget();
         self.rx.clear();
         self.frames.clear();
         self.answer = None;
         self.self_test_at_ns = None;
         self.watchdog_at_ns = None;
-        self.busy_until_ns = 0;
+        (self.busy_from_ns, self.busy_until_ns) = (0, 0);
     }
 
     /// Power went away inside an operation.
@@ -378,6 +394,11 @@ impl<S: Store> Device<S> {
         let booted = match self.options.bootloader.boot(&mut self.flash) {
             Ok(booted) => booted,
             Err(FlashError::Power) => return self.lost_power(),
+            Err(FlashError::Fault) => {
+                // MCUboot asserts, and the watchdog starts it again.
+                self.reset(now_ns + self.options.timing.boot_ns, reset_cause::WATCHDOG);
+                return Step::Progress;
+            }
             Err(error) => panic!("the bootloader model: {error}"),
         };
         self.notes.push_back(Note::Booted { cause, booted });
@@ -412,7 +433,7 @@ impl<S: Store> Device<S> {
         self.endpoint = Some(Box::new(endpoint));
         self.phase = Phase::Running;
         self.set_state(ApplianceState::Idle);
-        self.busy_until_ns = self.up_since_ns;
+        (self.busy_from_ns, self.busy_until_ns) = (now_ns, self.up_since_ns);
         self.self_test_at_ns = Some(self.up_since_ns + self.options.timing.self_test_ns);
         Step::Progress
     }
@@ -445,7 +466,7 @@ impl<S: Store> Device<S> {
             let Some(byte) = self.rx.pop_front() else { break };
             endpoint.push(now_ms, byte);
         }
-        let wanted = wanted(endpoint, &mut self.flash, &self.options.timing, now_ms);
+        let wanted = wanted(endpoint, &mut *self.port, &mut self.flash, &self.options.timing, now_ms);
         self.carry_out(now_ns, wanted)
     }
 
@@ -454,7 +475,7 @@ impl<S: Store> Device<S> {
             Wanted::Flash(Err(FlashError::Power), _) => return self.lost_power(),
             Wanted::Flash(result, cost_ns) => {
                 self.answer = Some(Answer::Flash(result.map_err(|_| FlashFault)));
-                self.busy_until_ns = now_ns + cost_ns;
+                (self.busy_from_ns, self.busy_until_ns) = (now_ns, now_ns + cost_ns);
             }
             Wanted::Upgrade(image_hash, mode) => {
                 self.notes.push_back(Note::RequestUpgrade { image_hash, mode });
@@ -535,6 +556,7 @@ impl<S: Store> Device<S> {
 /// The endpoint's next output, with its flash operation carried out: the operation borrows the endpoint.
 fn wanted<S: Store>(
     endpoint: &mut Appliance,
+    port: &mut dyn Port<S>,
     flash: &mut NorFlash<S>,
     timing: &Timing,
     now_ms: u64,
@@ -546,7 +568,7 @@ fn wanted<S: Store>(
                 FlashOp::Write { .. } => timing.program_ns,
                 FlashOp::Erase { .. } => timing.erase_ns,
             };
-            Wanted::Flash(perform(flash, &op), cost_ns)
+            Wanted::Flash(port.perform(flash, &op), cost_ns)
         }
         Output::RequestUpgrade { image, mode } => Wanted::Upgrade(*image.image_hash(), mode),
         Output::Confirm => Wanted::Confirm,

@@ -2,7 +2,31 @@
 //! The cores' flash port, carried out on a simulated chip one to one.
 
 use crate::flash::{FlashError, NorFlash, OpKind, Rule, Store};
+use core::fmt;
 use rekindle_session::port::{Area, FlashOp, READ_MAX, WRITE_MAX};
+
+/// What lies between the endpoint and the flash. [`Honest`] carries out what it is asked for; a test puts a liar in
+/// its place to see whether the liar is found out.
+pub trait Port<S>: fmt::Debug {
+    /// Carries out `op`; gives the bytes of a read, nothing for a write or an erase.
+    ///
+    /// # Errors
+    /// What the flash reports.
+    fn perform(&mut self, flash: &mut NorFlash<S>, op: &FlashOp<'_>) -> Result<Vec<u8>, FlashError>;
+
+    /// The device was reset or lost power: what is not in flash is gone.
+    fn forget(&mut self) {}
+}
+
+/// The port of a driver that does what it says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Honest;
+
+impl<S: Store> Port<S> for Honest {
+    fn perform(&mut self, flash: &mut NorFlash<S>, op: &FlashOp<'_>) -> Result<Vec<u8>, FlashError> {
+        perform(flash, op)
+    }
+}
 
 /// Carries out `op` and gives the bytes of a read, nothing for a write or an erase.
 ///
