@@ -92,6 +92,8 @@ pub struct Options {
     /// Bytes that arrive while an erase or write stalls the processor and are not lost: the depth of the UART's
     /// FIFO. `None` when the driver goes on receiving (DMA).
     pub rx_while_stalled: Option<usize>,
+    /// What the platform makes of the facts of a boot before it tells the endpoint; for platforms that are wrong.
+    pub facts: fn(BootFacts) -> BootFacts,
     /// Seed of the boot numbers.
     pub seed: u64,
 }
@@ -110,6 +112,7 @@ impl Options {
             timing: Timing::FAST,
             rx_capacity: usize::from(config.window) * fusain::FRAME_MAX,
             rx_while_stalled: None,
+            facts: |facts| facts,
             seed: 1,
         }
     }
@@ -417,12 +420,12 @@ impl<S: Store> Device<S> {
             self.phase = Phase::Reset { at_ns, cause: reset_cause::WATCHDOG };
             return Step::Progress;
         }
-        let facts = BootFacts {
+        let facts = (self.options.facts)(BootFacts {
             confirmed: !self.under_test,
             swap_type,
             reset_cause: cause,
             boot_number: self.boot_numbers.next_u64() as u32,
-        };
+        });
         let identity = Identity {
             address: self.options.address,
             announce: DeviceAnnounce { motors: 1, thermometers: 1, pumps: 1, glows: 1 },

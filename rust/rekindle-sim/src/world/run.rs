@@ -9,6 +9,7 @@ use crate::device::{MS, Note, Step};
 use crate::image;
 use crate::link::End;
 use fusain::{Address, ApplianceState, Decoder, FRAME_MAX, Message, OtaData};
+use rekindle_session::port::Area;
 use rekindle_session::sender::{
     Completion, Counters, Patience, Plan, Report, SendError, Sender, SenderEvent, SenderOutput,
 };
@@ -81,6 +82,9 @@ impl World {
         let finding = self.witness.reported(&report, target, &mut self.device);
         self.found(finding)?;
         self.summary.unknown_outcomes = self.witness.unknown_outcomes;
+        if report.completion == Completion::Activated {
+            return Ok(true);
+        }
         Ok(match self.scenario.updates[update].fate {
             Fate::Passes => self.witness.installed(target, &mut self.device),
             // An image that crashes before it leaves a mark may leave nothing that tells.
@@ -96,6 +100,7 @@ impl World {
         let plan = Plan {
             version: Some(update.version),
             mode: update.mode,
+            follow: update.follow,
             window_max: self.scenario.window_max,
             chunk_max: self.scenario.chunk_max,
             patience,
@@ -366,6 +371,12 @@ impl World {
             Mishap::Unsafe { state, for_ns } => {
                 self.device.set_state(state);
                 self.safe_at_ns = Some(now_ns + for_ns);
+            }
+            Mishap::ForeignWrite { offset, len } => {
+                let noise: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+                let written = self.device.flash_mut().install(Area::Secondary, offset, &noise);
+                written.expect("a foreign write inside the slot");
+                self.witness.void();
             }
             Mishap::FlashFailure { .. } => {}
         }

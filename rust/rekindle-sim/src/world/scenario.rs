@@ -55,6 +55,13 @@ pub enum Mishap {
         /// After how long.
         after_ns: u64,
     },
+    /// Somebody else writes into the secondary slot and tells nobody.
+    ForeignWrite {
+        /// First byte in the slot.
+        offset: u32,
+        /// Number of bytes.
+        len: u32,
+    },
     /// The appliance is in a state in which an update is not safe.
     Unsafe {
         /// The state.
@@ -84,6 +91,8 @@ pub struct Update {
     pub mode: Mode,
     /// What becomes of it.
     pub fate: Fate,
+    /// The operator waits for the verdict, instead of going on as soon as it is activated.
+    pub follow: bool,
 }
 
 impl Update {
@@ -97,7 +106,7 @@ impl Update {
         };
         let version = Version { major: number, minor: 0, revision: 0, build: 0 };
         let fate = if text.is_some() { Fate::Fails } else { Fate::Passes };
-        Self { image: recipe.build(), version, mode, fate }
+        Self { image: recipe.build(), version, mode, fate, follow: true }
     }
 }
 
@@ -241,7 +250,9 @@ impl Scenario {
                 1 if mode == Mode::Test => Some("crash"),
                 _ => None,
             };
-            self.updates.push(Update::new(number as u8, len, mode, text, self.seed));
+            let follow = rng.below(8) != 0;
+            let update = Update::new(number as u8, len, mode, text, self.seed);
+            self.updates.push(Update { follow, ..update });
         }
     }
 

@@ -198,6 +198,12 @@ impl Witness {
         self.decoder = Decoder::new();
     }
 
+    /// Somebody else wrote into the secondary slot: nothing that was promised about it holds.
+    pub(super) fn void(&mut self) {
+        self.told = None;
+        self.expected = None;
+    }
+
     /// Something that the device noted.
     pub(super) fn noted(&mut self, note: &Note, device: &mut Device<RamStore>) -> Finding {
         match note {
