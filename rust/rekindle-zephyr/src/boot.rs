@@ -10,22 +10,27 @@ use crate::{Errno, ffi};
 /// must confirm itself) or for good.
 ///
 /// MCUboot accepts the request for anything that lies in the slot and judges the image
-/// only at boot; whoever calls this has verified it.
+/// only at boot; whoever calls this has verified it. That the request was written says
+/// little either: over flags that an earlier cut left half written MCUboot reports success
+/// and then does nothing. So it is asked what it will do.
 ///
 /// # Errors
 ///
-/// The slot's trailer cannot be written.
+/// The slot's trailer cannot be written, or MCUboot would do something else.
 pub fn request_upgrade(permanent: bool) -> Result<(), Errno> {
-    Errno::check(ffi::rekindle_request_upgrade(permanent))
+    Errno::check(ffi::rekindle_request_upgrade(permanent))?;
+    let wanted = if permanent { SwapType::Perm } else { SwapType::Test };
+    if swap_type() == wanted { Ok(()) } else { Err(Errno::IO) }
 }
 
 /// Confirms the running image, so that MCUboot does not revert it.
 ///
 /// # Errors
 ///
-/// The slot's trailer cannot be written.
+/// The slot's trailer cannot be written, or MCUboot would revert all the same.
 pub fn confirm() -> Result<(), Errno> {
-    Errno::check(ffi::rekindle_confirm())
+    Errno::check(ffi::rekindle_confirm())?;
+    if is_confirmed() && swap_type() != SwapType::Revert { Ok(()) } else { Err(Errno::IO) }
 }
 
 /// Whether the running image is confirmed; an image that was never swapped in counts as

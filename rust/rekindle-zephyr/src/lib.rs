@@ -21,6 +21,8 @@ pub mod watchdog;
 pub struct Errno(i32);
 
 impl Errno {
+    /// `EIO`: the device did something else than it was asked for.
+    pub const IO: Self = Self(5);
     /// `EINVAL`: an argument that the call cannot take.
     pub const INVALID: Self = Self(22);
 
