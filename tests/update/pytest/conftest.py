@@ -8,15 +8,20 @@ Under twister the build directory comes from its pytest plugin; by hand it is gi
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
+from images import Images
 from machine import Build, Machine
+from rekindle import Rekindle, find_program
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rekindle", help="the command line to drive devices with")
+    parser.addoption("--seed", type=int, help="replays the random choices of a failed test")
     try:
-        parser.addoption("--build-dir", help="a sysbuild directory of the appliance")
+        parser.addoption("--build-dir", help="a sysbuild directory of tests/update")
     except ValueError:
         pass  # twister's plugin has the same option
 
@@ -24,8 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def build(request: pytest.FixtureRequest) -> Build:
     directory = request.config.getoption("--build-dir")
-    if not directory:
-        pytest.skip("no --build-dir: nothing to run")
+    assert directory, "--build-dir names the sysbuild directory of tests/update"
     return Build(Path(directory))
 
 
@@ -39,3 +43,30 @@ def machine(build: Build, tmp_path: Path):
         device.close()
         # pytest shows this only for a test that failed.
         print(device.console())
+
+
+@pytest.fixture
+def images(build: Build, tmp_path: Path) -> Images:
+    return Images(build, tmp_path)
+
+
+@pytest.fixture
+def rekindle(request: pytest.FixtureRequest, machine: Machine):
+    """The command line, with a device that is on."""
+    client = Rekindle(find_program(request.config.getoption("--rekindle")), machine.url)
+    machine.power_on()
+    machine.wait_console(r"appliance: address")
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random choices that a failed test can be replayed with."""
+    seed = request.config.getoption("--seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 32)
+    print(f"random choices: --seed {seed}")
+    return random.Random(seed)
