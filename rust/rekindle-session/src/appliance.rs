@@ -130,6 +130,7 @@ impl Appliance {
     ///
     /// # Errors
     /// [`ConfigError`] when the flash layout cannot work.
+    #[inline(never)]
     pub fn new(identity: Identity, config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
         let framing = if identity.serial {
             Framing::Serial(SerialDecoder::new())
@@ -194,11 +195,13 @@ impl Appliance {
     }
 
     /// See [`Receiver::flash_done`].
+    #[inline(never)]
     pub fn flash_done(&mut self, result: Result<&[u8], FlashFault>) {
         self.receiver.flash_done(result);
     }
 
     /// See [`Receiver::boot_done`].
+    #[inline(never)]
     pub fn boot_done(&mut self, result: Result<(), FlashFault>) {
         self.receiver.boot_done(result);
     }
@@ -218,6 +221,7 @@ impl Appliance {
     }
 
     /// Takes one byte from the link.
+    #[inline(never)]
     pub fn push(&mut self, now_ms: u64, byte: u8) {
         let result = match &mut self.framing {
             Framing::Serial(serial) => serial.push_at(now_ms, byte),
@@ -326,6 +330,7 @@ impl Appliance {
 
     /// What to do next. Call again after each output but [`Output::Wait`]; a flash operation or boot request
     /// is named again until it is answered.
+    #[inline(never)]
     pub fn poll(&mut self, now_ms: u64) -> Output<'_> {
         if let Some(event) = self.event.take() {
             return Output::Event(event);

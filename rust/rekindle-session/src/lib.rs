@@ -5,6 +5,11 @@
 //! allocator. A driver gives them messages, finished flash operations and the time; they answer with messages
 //! to send, flash operations to carry out and the time at which they want to be asked again. The same code
 //! runs on a device, on a host and in the simulator, and a power cut is simply dropping it between two steps.
+//!
+//! What a device spends on it is measured (docs/size.md) and shaped a little: what a job works on lies in the
+//! receiver and is not moved about, functions called from many places or that would swell their caller's stack
+//! are `#[inline(never)]`, and the receiver is laid out by hand so that short load instructions reach the fields
+//! in use all the time.
 #![no_std]
 
 pub mod appliance;

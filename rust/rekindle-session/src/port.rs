@@ -7,6 +7,8 @@
 
 /// Largest number of bytes of one [`FlashOp::Read`].
 pub const READ_MAX: usize = 256;
+/// [`READ_MAX`], as offsets are counted.
+pub(crate) const READ_MAX_U32: u32 = 256;
 
 /// Largest number of bytes of one [`FlashOp::Write`], and the size of the receiver's write buffer.
 pub const WRITE_MAX: usize = 256;

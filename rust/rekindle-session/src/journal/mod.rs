@@ -15,7 +15,10 @@ pub(crate) mod record;
 mod tests;
 
 use crate::port::{Area, FlashFault, FlashOp, Layout, READ_MAX};
-use record::{Attempt, BLOCK, CRC32, RECORD_MAX, Record, Session, Settled, Stage};
+use record::{
+    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_SESSION, KIND_SETTLED,
+    KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage, intact, kind,
+};
 
 /// Smallest journal sector in bytes: what a compaction keeps must always fit with room to append.
 pub const JOURNAL_SECTOR_MIN: u32 = 1024;
@@ -96,58 +99,72 @@ impl Ledger {
     }
 }
 
-/// The position of a walk over the records of the current sector.
-#[derive(Clone, Copy, Debug)]
-struct Walk {
-    block: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
+/// What is under way; [`Journal::at`] says where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Idle,
-    /// Reading the header of sector 0, then of sector 1.
-    Headers {
-        sector: u32,
-        found: Option<(u32, u32)>,
-    },
-    /// Reading records to build the ledger.
-    Scan(Walk),
-    /// Checking that everything from this block on is blank.
-    Tail {
-        block: u32,
-    },
-    /// Reading on from a block to the next record, for [`Journal::next_record`].
-    Next(Walk),
+    /// Reading the header of the sector `at`: 0, then 1.
+    Headers,
+    /// Reading the record at `at` to build the ledger.
+    Scan,
+    /// Checking that everything from `at` on is blank.
+    Tail,
+    /// Reading on from `at` to the next record, for [`Journal::next_record`].
+    Next,
     /// Erasing the other sector before a compaction.
     CompactErase,
-    /// Reading the record at `from` of the old sector, to copy it to `to` of the new one.
-    CompactRead {
-        from: u32,
-        to: u32,
-        settled_seen: u32,
-        checkpoint_seen: u32,
-    },
-    /// Writing the record in the buffer.
-    CompactWrite {
-        from: u32,
-        to: u32,
-        settled_seen: u32,
-        checkpoint_seen: u32,
-    },
+    /// Reading the record at `at` of the old sector.
+    CompactRead,
+    /// Writing it to the new one.
+    CompactWrite,
     /// Writing the new sector's header: from here on it is the journal.
-    CompactHeader {
-        end: u32,
-    },
+    CompactHeader,
     /// Reading the new sector back, so that the ledger's block numbers are its own.
-    CompactScan(Walk),
+    CompactScan,
     /// Writing the pending record.
     Append,
+}
+
+/// A compaction as far as it has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Compaction {
+    /// Next free block of the new sector.
+    to: u32,
+    settled_seen: u32,
+    checkpoint_seen: u32,
+}
+
+/// A record or a sector header as it goes to flash.
+#[derive(Debug)]
+struct Bytes {
+    bytes: [u8; RECORD_MAX],
+    len: usize,
+}
+
+impl Bytes {
+    const EMPTY: Self = Self { bytes: [0xFF; RECORD_MAX], len: 0 };
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn blocks(&self) -> u32 {
+        blocks(self.len)
+    }
+}
+
+/// Whole blocks in so many bytes.
+fn blocks(len: usize) -> u32 {
+    u32::try_from(len / BLOCK).unwrap_or(u32::MAX)
 }
 
 /// The journal as a state machine: [`poll`](Self::poll) names the next flash operation, [`done`](Self::done)
 /// takes its result; idle when `poll` gives `None`.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    task: Task,
+    /// The block that the task is at.
+    at: u32,
     sector_size: u32,
     blocks: u32,
     sector: u32,
@@ -156,13 +173,14 @@ pub(crate) struct Journal {
     formatted: bool,
     /// First block that may be written.
     end: u32,
-    task: Task,
+    compaction: Compaction,
     ledger: Ledger,
-    pending: Option<Record>,
     /// What [`Self::next_record`] found.
     found: Option<(Record, u32)>,
-    buffer: [u8; RECORD_MAX],
-    len: usize,
+    /// The record to append; empty when there is none.
+    pending: Bytes,
+    /// What a compaction writes next.
+    copy: Bytes,
 }
 
 impl Journal {
@@ -170,18 +188,19 @@ impl Journal {
     pub(crate) fn new(layout: &Layout) -> Self {
         let blocks = layout.journal_sector.checked_div(BLOCK_U32).unwrap_or(0);
         Self {
+            task: Task::Headers,
+            at: 0,
             sector_size: layout.journal_sector,
             blocks,
             sector: 0,
             generation: 0,
             formatted: false,
             end: blocks,
-            task: Task::Headers { sector: 0, found: None },
+            compaction: Compaction::default(),
             ledger: Ledger::default(),
-            pending: None,
             found: None,
-            buffer: [0xFF; RECORD_MAX],
-            len: 0,
+            pending: Bytes::EMPTY,
+            copy: Bytes::EMPTY,
         }
     }
 
@@ -190,19 +209,25 @@ impl Journal {
         &self.ledger
     }
 
+    /// Nothing is under way.
+    pub(crate) fn idle(&self) -> bool {
+        self.task == Task::Idle
+    }
+
     /// Begins to append `record`. The caller drives the journal to idle before it asks for anything else.
     pub(crate) fn append(&mut self, record: Record) {
-        self.pending = Some(record);
+        self.pending.len = record.emit(&mut self.pending.bytes);
         self.begin_append();
     }
 
     /// Begins to look for the first record at or behind `block`; the answer is in
     /// [`take_found`](Self::take_found) when the journal goes idle.
+    #[inline(never)]
     pub(crate) fn next_record(&mut self, block: u32) {
         self.found = None;
-        let block = block.max(1);
-        if self.formatted && block < self.end {
-            self.task = Task::Next(Walk { block });
+        self.at = block.max(1);
+        if self.formatted && self.at < self.end {
+            self.task = Task::Next;
         }
     }
 
@@ -212,33 +237,27 @@ impl Journal {
     }
 
     fn begin_append(&mut self) {
-        let Some(record) = self.pending else {
-            self.task = Task::Idle;
-            return;
-        };
-        self.len = record.emit(&mut self.buffer);
-        let needed = u32::try_from(self.len / BLOCK).unwrap_or(u32::MAX);
+        let needed = self.pending.blocks();
         let fits = self.formatted && self.end.saturating_add(needed) <= self.blocks;
-        self.task = if fits { Task::Append } else { Task::CompactErase };
+        self.task = if needed == 0 {
+            Task::Idle
+        } else if fits {
+            Task::Append
+        } else {
+            Task::CompactErase
+        };
     }
 
-    fn at(&self, sector: u32, block: u32) -> u32 {
+    #[inline(never)]
+    fn address(&self, sector: u32, block: u32) -> u32 {
         sector.saturating_mul(self.sector_size).saturating_add(block.saturating_mul(BLOCK_U32))
     }
 
-    /// Bytes from `block` to the sector's end, at most `most`.
-    fn span(&self, block: u32, most: usize) -> u32 {
+    /// A read at `at`: at most `most` bytes, not beyond the sector's end.
+    fn read(&self, most: usize) -> FlashOp<'_> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        self.blocks.saturating_sub(block).saturating_mul(BLOCK_U32).min(most)
-    }
-
-    fn read(&self, sector: u32, block: u32, most: usize) -> FlashOp<'_> {
-        FlashOp::Read { area: Area::Journal, offset: self.at(sector, block), len: self.span(block, most) }
-    }
-
-    fn write(&self, sector: u32, block: u32) -> FlashOp<'_> {
-        let data = self.buffer.get(..self.len).unwrap_or_default();
-        FlashOp::Write { area: Area::Journal, offset: self.at(sector, block), data }
+        let len = self.blocks.saturating_sub(self.at).saturating_mul(BLOCK_U32).min(most);
+        FlashOp::Read { area: Area::Journal, offset: self.address(self.sector, self.at), len }
     }
 
     fn other(&self) -> u32 {
@@ -248,23 +267,26 @@ impl Journal {
 
     /// The next flash operation, or `None` when idle. The same operation is named until it is answered.
     pub(crate) fn poll(&self) -> Option<FlashOp<'_>> {
-        Some(match self.task {
+        let (sector, block, data) = match self.task {
             Task::Idle => return None,
-            Task::Headers { sector, .. } => self.read(sector, 0, BLOCK),
-            Task::Scan(w) | Task::Next(w) | Task::CompactScan(w) => {
-                self.read(self.sector, w.block, RECORD_MAX)
+            Task::Headers => {
+                let offset = self.address(self.at, 0);
+                return Some(FlashOp::Read { area: Area::Journal, offset, len: BLOCK_U32 });
             }
-            Task::Tail { block } => self.read(self.sector, block, READ_MAX),
-            Task::CompactErase => FlashOp::Erase {
-                area: Area::Journal,
-                offset: self.at(self.other(), 0),
-                len: self.sector_size,
-            },
-            Task::CompactRead { from, .. } => self.read(self.sector, from, RECORD_MAX),
-            Task::CompactWrite { to, .. } => self.write(self.other(), to),
-            Task::CompactHeader { .. } => self.write(self.other(), 0),
-            Task::Append => self.write(self.sector, self.end),
-        })
+            Task::Scan | Task::Next | Task::CompactScan | Task::CompactRead => {
+                return Some(self.read(RECORD_MAX));
+            }
+            Task::Tail => return Some(self.read(READ_MAX)),
+            Task::CompactErase => {
+                let offset = self.address(self.other(), 0);
+                return Some(FlashOp::Erase { area: Area::Journal, offset, len: self.sector_size });
+            }
+            Task::CompactWrite => (self.other(), self.compaction.to, &self.copy),
+            Task::CompactHeader => (self.other(), 0, &self.copy),
+            Task::Append => (self.sector, self.end, &self.pending),
+        };
+        let offset = self.address(sector, block);
+        Some(FlashOp::Write { area: Area::Journal, offset, data: data.get() })
     }
 
     /// Takes the result of the operation that [`poll`](Self::poll) named.
@@ -282,27 +304,23 @@ impl Journal {
     }
 
     fn failed(&mut self, fault: FlashFault) -> Result<(), FlashFault> {
-        match self.task {
+        let task = core::mem::replace(&mut self.task, Task::Idle);
+        match task {
             // A header that cannot be read is no header; the other sector may still have one.
-            Task::Headers { .. } => {
-                self.advance(&[]);
+            Task::Headers => {
+                self.header_read(&[]);
                 Ok(())
             }
             // Whatever was read so far counts; a new record goes into the other sector.
-            Task::Scan(_) | Task::Tail { .. } | Task::CompactScan(_) => {
+            Task::Scan | Task::Tail | Task::CompactScan => {
                 self.end = self.blocks;
-                self.task = Task::Idle;
                 Ok(())
             }
-            Task::Next(_) => {
-                self.task = Task::Idle;
-                Ok(())
-            }
+            Task::Next => Ok(()),
             _ => {
                 // A write that failed may have programmed some of its bytes.
                 self.end = self.blocks;
-                self.pending = None;
-                self.task = Task::Idle;
+                self.pending.len = 0;
                 Err(fault)
             }
         }
@@ -311,86 +329,71 @@ impl Journal {
     fn advance(&mut self, bytes: &[u8]) {
         match self.task {
             Task::Idle => {}
-            Task::Headers { sector, found } => self.header_read(sector, found, bytes),
-            Task::Scan(walk) => self.scan_read(walk, bytes, false),
-            Task::CompactScan(walk) => self.scan_read(walk, bytes, true),
-            Task::Tail { block } => self.tail_read(block, bytes),
-            Task::Next(walk) => self.next_read(walk, bytes),
+            Task::Headers => self.header_read(bytes),
+            Task::Scan | Task::CompactScan => self.scan_read(bytes),
+            Task::Tail => self.tail_read(bytes),
+            Task::Next => self.next_read(bytes),
             Task::CompactErase => {
-                if self.formatted {
-                    self.continue_compaction(1, 1, 0, 0);
-                } else {
-                    self.begin_header(1);
-                }
+                self.compaction = Compaction { to: 1, ..Compaction::default() };
+                self.at = if self.formatted { 1 } else { self.blocks };
+                self.continue_compaction();
             }
-            Task::CompactRead { from, to, settled_seen, checkpoint_seen } => {
-                self.compact_read(from, to, settled_seen, checkpoint_seen, bytes);
+            Task::CompactRead => self.compact_read(bytes),
+            Task::CompactWrite => {
+                let blocks = self.copy.blocks();
+                self.compaction.to = self.compaction.to.saturating_add(blocks);
+                self.at = self.at.saturating_add(blocks);
+                self.continue_compaction();
             }
-            Task::CompactWrite { from, to, settled_seen, checkpoint_seen } => {
-                let blocks = u32::try_from(self.len / BLOCK).unwrap_or(1);
-                let to = to.saturating_add(blocks);
-                self.continue_compaction(from.saturating_add(blocks), to, settled_seen, checkpoint_seen);
-            }
-            Task::CompactHeader { end } => {
+            Task::CompactHeader => {
                 self.sector = self.other();
                 self.generation = self.generation.wrapping_add(1);
                 self.formatted = true;
-                self.end = end;
                 self.ledger = Ledger::default();
-                self.task = Task::CompactScan(Walk { block: 1 });
+                self.at = 1;
+                self.task = Task::CompactScan;
             }
             Task::Append => self.appended(),
         }
     }
 
-    fn header_read(&mut self, sector: u32, found: Option<(u32, u32)>, bytes: &[u8]) {
-        let here = parse_header(bytes).map(|generation| (generation, sector));
-        let newest = match (found, here) {
-            (Some(a), Some(b)) => Some(if b.0 > a.0 { b } else { a }),
-            (a, b) => a.or(b),
-        };
-        if sector == 0 {
-            self.task = Task::Headers { sector: 1, found: newest };
-        } else if let Some((generation, sector)) = newest {
+    fn header_read(&mut self, bytes: &[u8]) {
+        if let Some(generation) = parse_header(bytes)
+            && (!self.formatted || generation > self.generation)
+        {
             self.formatted = true;
             self.generation = generation;
-            self.sector = sector;
-            self.task = Task::Scan(Walk { block: 1 });
-        } else {
-            self.task = Task::Idle;
+            self.sector = self.at;
         }
+        self.task = match (self.at, self.formatted) {
+            (0, _) => Task::Headers,
+            (_, true) => Task::Scan,
+            (_, false) => Task::Idle,
+        };
+        self.at = 1;
     }
 
     /// One step over the records: to the next one, or to the end.
-    fn scan_read(&mut self, walk: Walk, bytes: &[u8], compacted: bool) {
-        let block = walk.block;
-        let next = match Record::parse(bytes) {
-            Some((record, blocks)) => {
-                self.ledger.apply(&record, block);
-                block.saturating_add(u32::from(blocks))
-            }
-            None if is_blank(bytes.get(..BLOCK).unwrap_or(bytes)) => {
-                self.end = block;
-                self.task = Task::Tail { block };
-                if compacted {
-                    self.begin_append_compacted();
-                }
-                return;
-            }
-            None => block.saturating_add(1),
-        };
-        if next >= self.blocks {
-            self.end = self.blocks;
-            self.task = Task::Idle;
-            if compacted {
-                self.begin_append_compacted();
-            }
+    fn scan_read(&mut self, bytes: &[u8]) {
+        let block = self.at;
+        let found = intact(bytes);
+        if let Some(record) = found {
+            self.ledger.apply(&Record::decode(record), block);
+        }
+        // A record that is not whole is stepped over.
+        self.at = block.saturating_add(found.map_or(1, |record| blocks(record.len())));
+        let blank = found.is_none() && is_blank(bytes.get(..BLOCK).unwrap_or(bytes));
+        if !blank && self.at < self.blocks {
+            return;
+        }
+        self.end = if blank { block } else { self.blocks };
+        if self.task == Task::CompactScan {
+            self.begin_append_compacted();
+        } else if blank {
+            self.at = block;
+            self.task = Task::Tail;
         } else {
-            self.task = if compacted {
-                Task::CompactScan(Walk { block: next })
-            } else {
-                Task::Scan(Walk { block: next })
-            };
+            self.task = Task::Idle;
         }
     }
 
@@ -398,95 +401,99 @@ impl Journal {
     /// given up: [`JOURNAL_SECTOR_MIN`] makes that impossible.
     fn begin_append_compacted(&mut self) {
         self.begin_append();
-        if matches!(self.task, Task::CompactErase) {
-            self.pending = None;
+        if self.task == Task::CompactErase {
+            self.pending.len = 0;
             self.task = Task::Idle;
         }
     }
 
-    fn tail_read(&mut self, block: u32, bytes: &[u8]) {
+    fn tail_read(&mut self, bytes: &[u8]) {
+        self.at = self.at.saturating_add(blocks(READ_MAX));
         if !is_blank(bytes) {
             self.end = self.blocks;
             self.task = Task::Idle;
-            return;
+        } else if self.at >= self.blocks {
+            self.task = Task::Idle;
         }
-        let next = block.saturating_add(u32::try_from(READ_MAX / BLOCK).unwrap_or(1));
-        self.task = if next >= self.blocks { Task::Idle } else { Task::Tail { block: next } };
     }
 
-    fn next_read(&mut self, walk: Walk, bytes: &[u8]) {
-        let block = walk.block;
-        if let Some((record, blocks)) = Record::parse(bytes) {
-            self.found = Some((record, block.saturating_add(u32::from(blocks))));
+    fn next_read(&mut self, bytes: &[u8]) {
+        if let Some(record) = intact(bytes) {
+            self.found = Some((Record::decode(record), self.at.saturating_add(blocks(record.len()))));
             self.task = Task::Idle;
             return;
         }
-        let next = block.saturating_add(1);
-        let over = next >= self.end || is_blank(bytes.get(..BLOCK).unwrap_or(bytes));
-        self.task = if over { Task::Idle } else { Task::Next(Walk { block: next }) };
+        self.at = self.at.saturating_add(1);
+        if self.at >= self.end || is_blank(bytes.get(..BLOCK).unwrap_or(bytes)) {
+            self.task = Task::Idle;
+        }
     }
 
-    fn compact_read(&mut self, from: u32, to: u32, settled_seen: u32, checkpoint_seen: u32, bytes: &[u8]) {
-        let Some((record, blocks)) = Record::parse(bytes) else {
-            self.continue_compaction(from.saturating_add(1), to, settled_seen, checkpoint_seen);
-            return;
+    fn compact_read(&mut self, bytes: &[u8]) {
+        let Some(record) = intact(bytes) else {
+            self.at = self.at.saturating_add(1);
+            return self.continue_compaction();
         };
-        let keep = self.keeps(&record, from, settled_seen, checkpoint_seen);
-        let settled_seen = settled_seen.saturating_add(u32::from(matches!(record, Record::Settled(_))));
-        let checkpoint_seen =
-            checkpoint_seen.saturating_add(u32::from(matches!(record, Record::Checkpoint { .. })));
-        if keep {
-            self.len = record.emit(&mut self.buffer);
-            self.task = Task::CompactWrite { from, to, settled_seen, checkpoint_seen };
+        let keep = self.keeps(kind(record));
+        let seen = &mut self.compaction;
+        match kind(record) {
+            KIND_SETTLED => seen.settled_seen = seen.settled_seen.saturating_add(1),
+            KIND_CHECKPOINT => seen.checkpoint_seen = seen.checkpoint_seen.saturating_add(1),
+            _ => {}
+        }
+        if keep && let Some(place) = self.copy.bytes.get_mut(..record.len()) {
+            place.copy_from_slice(record);
+            self.copy.len = record.len();
+            self.task = Task::CompactWrite;
         } else {
-            let next = from.saturating_add(u32::from(blocks));
-            self.continue_compaction(next, to, settled_seen, checkpoint_seen);
+            self.at = self.at.saturating_add(blocks(record.len()));
+            self.continue_compaction();
         }
     }
 
-    fn continue_compaction(&mut self, from: u32, to: u32, settled_seen: u32, checkpoint_seen: u32) {
-        if from >= self.end.min(self.blocks) {
-            self.begin_header(to);
+    fn continue_compaction(&mut self) {
+        if self.at >= self.end.min(self.blocks) {
+            emit_header(&mut self.copy.bytes, self.generation.wrapping_add(1));
+            self.copy.len = BLOCK;
+            self.task = Task::CompactHeader;
         } else {
-            self.task = Task::CompactRead { from, to, settled_seen, checkpoint_seen };
+            self.task = Task::CompactRead;
         }
     }
 
-    /// Whether a compaction keeps the record at `block` of the old sector.
-    fn keeps(&self, record: &Record, block: u32, settled_seen: u32, checkpoint_seen: u32) -> bool {
-        let ledger = &self.ledger;
+    /// Whether a compaction keeps the record at `at` of the old sector.
+    fn keeps(&self, record: u8) -> bool {
+        let (ledger, block) = (&self.ledger, self.at);
+        let coming = kind(self.pending.get());
         // The pending record may end the session or the attempt: then their records need no copy.
-        let session_ends = matches!(self.pending, Some(Record::Session(_) | Record::Closed));
-        let live = !session_ends && ledger.session.is_some_and(|(_, at)| block >= at);
+        let session = match (&ledger.session, coming) {
+            (_, KIND_SESSION | KIND_CLOSED) | (None, _) => u32::MAX,
+            (Some((_, at)), _) => *at,
+        };
+        let live = block >= session;
+        let attempt = ledger.attempt.as_ref().map(|(_, at)| *at);
         match record {
-            Record::Session(_) => !session_ends && ledger.session.is_some_and(|(_, at)| at == block),
-            Record::Checkpoint { .. } => {
-                live && (block == ledger.last_checkpoint
-                    || checkpoint_seen.checked_rem(CHECKPOINT_KEEP_EVERY) == Some(0))
+            KIND_SESSION => block == session,
+            KIND_CHECKPOINT => {
+                let kept = self.compaction.checkpoint_seen.checked_rem(CHECKPOINT_KEEP_EVERY) == Some(0);
+                live && (block == ledger.last_checkpoint || kept)
             }
-            Record::Verified => live,
-            Record::Attempt(_) => ledger.attempt.is_some_and(|(_, at)| at == block),
-            Record::Stage(_) => ledger.attempt.is_some() && ledger.stage.is_some_and(|(_, at)| at == block),
-            Record::Settled(_) => {
-                let coming = u32::from(matches!(self.pending, Some(Record::Settled(_))));
-                settled_seen.saturating_add(HISTORY_MAX) >= ledger.settled_count.saturating_add(coming)
+            KIND_VERIFIED => live,
+            KIND_ATTEMPT => attempt == Some(block),
+            KIND_STAGE => attempt.is_some() && ledger.stage.is_some_and(|(_, at)| at == block),
+            KIND_SETTLED => {
+                let total = ledger.settled_count.saturating_add(u32::from(coming == KIND_SETTLED));
+                self.compaction.settled_seen.saturating_add(HISTORY_MAX) >= total
             }
-            Record::Closed | Record::Unknown => false,
+            _ => false,
         }
-    }
-
-    fn begin_header(&mut self, end: u32) {
-        emit_header(&mut self.buffer, self.generation.wrapping_add(1));
-        self.len = BLOCK;
-        self.task = Task::CompactHeader { end };
     }
 
     fn appended(&mut self) {
         let block = self.end;
-        self.end = block.saturating_add(u32::try_from(self.len / BLOCK).unwrap_or(1));
-        if let Some(record) = self.pending.take() {
-            self.ledger.apply(&record, block);
-        }
+        self.end = block.saturating_add(self.pending.blocks());
+        self.ledger.apply(&Record::decode(self.pending.get()), block);
+        self.pending.len = 0;
         self.task = Task::Idle;
     }
 }
@@ -502,7 +509,7 @@ fn emit_header(out: &mut [u8; RECORD_MAX], generation: u32) {
     for (to, from) in content.iter_mut().zip(MAGIC.iter().chain(generation.to_le_bytes().iter())) {
         *to = *from;
     }
-    tail.copy_from_slice(&CRC32.checksum(content).to_le_bytes());
+    tail.copy_from_slice(&Checksum::of(content).to_le_bytes());
 }
 
 /// The generation that a sector's header names; `None` when the header is not whole.
@@ -510,6 +517,6 @@ fn parse_header(bytes: &[u8]) -> Option<u32> {
     let (content, crc) = bytes.get(..BLOCK)?.split_last_chunk::<4>()?;
     let (magic, rest) = content.split_first_chunk::<4>()?;
     let (generation, _) = rest.split_first_chunk::<4>()?;
-    (*magic == MAGIC && CRC32.checksum(content) == u32::from_le_bytes(*crc))
+    (*magic == MAGIC && Checksum::of(content) == u32::from_le_bytes(*crc))
         .then(|| u32::from_le_bytes(*generation))
 }

@@ -6,7 +6,6 @@
 //! being tested writes into the journal that the old image reads, so **this format is frozen**: kinds are only
 //! ever added, and a reader skips the kinds it does not know.
 
-use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use fusain::{Mode, Outcome, Version};
 
 /// Size of a block in bytes: a multiple of every supported write block.
@@ -16,26 +15,36 @@ pub(crate) const BLOCKS_MAX: usize = 3;
 /// Largest record in bytes.
 pub(crate) const RECORD_MAX: usize = BLOCK * BLOCKS_MAX;
 
-/// CRC-32 as used by the records, the sector headers and the checkpoints.
-pub(crate) const CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
-
-/// A CRC-32 over bytes that come in parts.
-#[derive(Clone)]
-pub(crate) struct Checksum(crc::Digest<'static, u32, NoTable>);
+/// A CRC-32 (ISO-HDLC, as in zlib) over bytes that come in parts: of the records, the sector headers and, for the
+/// checkpoints, the image. Bit by bit: a table costs a device a kilobyte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checksum(u32);
 
 impl Checksum {
-    pub(crate) fn new() -> Self {
-        static ALGORITHM: Crc<u32, NoTable> = CRC32;
-        Self(ALGORITHM.digest())
+    pub(crate) const fn new() -> Self {
+        Self(u32::MAX)
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        for &byte in bytes {
+            self.0 ^= u32::from(byte);
+            for _ in 0..8 {
+                let low = 0_u32.wrapping_sub(self.0 & 1);
+                self.0 = (self.0 >> 1) ^ (0xEDB8_8320 & low);
+            }
+        }
     }
 
     /// The CRC-32 of everything so far.
-    pub(crate) fn value(&self) -> u32 {
-        self.0.clone().finalize()
+    pub(crate) const fn value(self) -> u32 {
+        !self.0
+    }
+
+    /// The CRC-32 of `bytes`.
+    pub(crate) fn of(bytes: &[u8]) -> u32 {
+        let mut checksum = Self::new();
+        checksum.update(bytes);
+        checksum.value()
     }
 }
 
@@ -106,19 +115,19 @@ pub(crate) enum Record {
     Unknown,
 }
 
-const KIND_SESSION: u8 = 1;
-const KIND_CHECKPOINT: u8 = 2;
-const KIND_VERIFIED: u8 = 3;
-const KIND_CLOSED: u8 = 4;
-const KIND_ATTEMPT: u8 = 5;
-const KIND_STAGE: u8 = 6;
-const KIND_SETTLED: u8 = 7;
+pub(crate) const KIND_SESSION: u8 = 1;
+pub(crate) const KIND_CHECKPOINT: u8 = 2;
+pub(crate) const KIND_VERIFIED: u8 = 3;
+pub(crate) const KIND_CLOSED: u8 = 4;
+pub(crate) const KIND_ATTEMPT: u8 = 5;
+pub(crate) const KIND_STAGE: u8 = 6;
+pub(crate) const KIND_SETTLED: u8 = 7;
 
 const FLAG_PRESENT: u8 = 1;
 
 /// Writes fields one after the other; a field that does not fit is dropped, which [`Record::emit`] never meets.
 struct Writer<'a> {
-    out: &'a mut [u8],
+    out: &'a mut [u8; RECORD_MAX],
     at: usize,
 }
 
@@ -133,6 +142,11 @@ impl Writer<'_> {
 
     fn u32(&mut self, value: u32) {
         self.put(&value.to_le_bytes());
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.u32(stage.stage);
+        self.put(&stage.code.to_le_bytes());
     }
 }
 
@@ -163,78 +177,88 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a record of the given kind with what `body` puts into it; returns its length in bytes.
-fn frame(out: &mut [u8; RECORD_MAX], kind: u8, blocks: u8, body: impl FnOnce(&mut Writer<'_>)) -> usize {
-    out.fill(0xFF);
-    let len = usize::from(blocks).saturating_mul(BLOCK).min(RECORD_MAX);
-    let (record, _) = out.split_at_mut(len);
-    let body_len = len.saturating_sub(TAIL);
-    let (content, tail) = record.split_at_mut(body_len);
-    let mut writer = Writer { out: content, at: 0 };
-    writer.put(&[kind, blocks, 0xFF, 0xFF]);
-    body(&mut writer);
-    let crc = CRC32.checksum(content);
-    tail.copy_from_slice(&crc.to_le_bytes());
-    len
+/// The bytes of the record at the start of `bytes`; `None` when no whole, intact one stands there.
+pub(crate) fn intact(bytes: &[u8]) -> Option<&[u8]> {
+    let &[_, blocks, ..] = bytes else { return None };
+    let blocks = usize::from(blocks);
+    if blocks == 0 || blocks > BLOCKS_MAX {
+        return None;
+    }
+    let record = bytes.get(..blocks.saturating_mul(BLOCK))?;
+    let (content, crc) = record.split_last_chunk::<TAIL>()?;
+    (Checksum::of(content) == u32::from_le_bytes(*crc)).then_some(record)
 }
 
 impl Record {
     /// Writes the record into `out` and returns its length in bytes, a multiple of [`BLOCK`].
     pub(crate) fn emit(&self, out: &mut [u8; RECORD_MAX]) -> usize {
+        out.fill(0xFF);
+        let mut w = Writer { out, at: HEAD };
+        let kind = self.emit_body(&mut w);
+        let blocks = w.at.saturating_add(TAIL).div_ceil(BLOCK);
+        let len = blocks.saturating_mul(BLOCK).min(RECORD_MAX);
+        let (record, _) = w.out.split_at_mut(len);
+        let (content, tail) = record.split_at_mut(len.saturating_sub(TAIL));
+        if let [first, second, ..] = content {
+            *first = kind;
+            *second = u8::try_from(blocks).unwrap_or(0);
+        }
+        tail.copy_from_slice(&Checksum::of(content).to_le_bytes());
+        len
+    }
+
+    /// Writes the body and returns the kind.
+    fn emit_body(&self, w: &mut Writer<'_>) -> u8 {
         match self {
-            Self::Session(s) => frame(out, KIND_SESSION, 2, |w| {
+            Self::Session(s) => {
                 w.u32(s.size);
                 w.put(&s.digest);
-                if let Some(v) = s.version {
+                if let Some(v) = &s.version {
                     w.put(&[FLAG_PRESENT, v.major, v.minor]);
                     w.put(&v.revision.to_le_bytes());
                     w.u32(v.build);
                 }
-            }),
-            Self::Checkpoint { offset, crc } => frame(out, KIND_CHECKPOINT, 1, |w| {
+                KIND_SESSION
+            }
+            Self::Checkpoint { offset, crc } => {
                 w.u32(*offset);
                 w.u32(*crc);
-            }),
-            Self::Verified => frame(out, KIND_VERIFIED, 1, |_| {}),
-            Self::Closed | Self::Unknown => frame(out, KIND_CLOSED, 1, |_| {}),
-            Self::Attempt(a) => frame(out, KIND_ATTEMPT, 3, |w| {
+                KIND_CHECKPOINT
+            }
+            Self::Verified => KIND_VERIFIED,
+            Self::Closed | Self::Unknown => KIND_CLOSED,
+            Self::Attempt(a) => {
                 w.u32(a.number);
                 w.put(&[a.mode.number(), a.swap_before]);
                 w.put(&a.target);
                 w.put(&a.running);
-            }),
-            Self::Stage(s) => frame(out, KIND_STAGE, 1, |w| emit_stage(w, *s)),
-            Self::Settled(s) => frame(out, KIND_SETTLED, 2, |w| {
+                KIND_ATTEMPT
+            }
+            Self::Stage(s) => {
+                w.stage(*s);
+                KIND_STAGE
+            }
+            Self::Settled(s) => {
                 w.u32(s.number);
                 w.put(&[s.mode.number(), s.outcome.number()]);
                 w.u32(s.reset_cause);
                 w.put(&s.target);
                 if let Some(stage) = s.stage {
                     w.put(&[FLAG_PRESENT]);
-                    emit_stage(w, stage);
+                    w.stage(stage);
                 }
-            }),
+                KIND_SETTLED
+            }
         }
     }
 
-    /// Reads the record at the start of `bytes`; `None` when no whole, intact record stands there.
-    /// Returns the record and its length in blocks.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, u16)> {
-        let &[kind, blocks, ..] = bytes else { return None };
-        let blocks_len = usize::from(blocks);
-        if blocks_len == 0 || blocks_len > BLOCKS_MAX {
-            return None;
-        }
-        let record = bytes.get(..blocks_len.saturating_mul(BLOCK))?;
-        let (content, crc) = record.split_last_chunk::<TAIL>()?;
-        if CRC32.checksum(content) != u32::from_le_bytes(*crc) {
-            return None;
-        }
-        let mut r = Reader { bytes: content.get(HEAD..)? };
-        Some((Self::parse_body(kind, &mut r), u16::from(blocks)))
+    /// Reads a record that is [`intact`].
+    pub(crate) fn decode(record: &[u8]) -> Self {
+        let mut r = Reader { bytes: record.get(HEAD..record.len().saturating_sub(TAIL)).unwrap_or_default() };
+        Self::decode_body(kind(record), &mut r)
     }
 
-    fn parse_body(kind: u8, r: &mut Reader<'_>) -> Self {
+    fn decode_body(kind: u8, r: &mut Reader<'_>) -> Self {
         match kind {
             KIND_SESSION => Self::Session(Session {
                 size: r.u32(),
@@ -270,9 +294,9 @@ impl Record {
     }
 }
 
-fn emit_stage(w: &mut Writer<'_>, stage: Stage) {
-    w.u32(stage.stage);
-    w.put(&stage.code.to_le_bytes());
+/// The kind of a record; 0, which is none, when there are no bytes.
+pub(crate) fn kind(record: &[u8]) -> u8 {
+    record.first().copied().unwrap_or(0)
 }
 
 fn parse_stage(r: &mut Reader<'_>) -> Stage {
@@ -327,9 +351,9 @@ mod tests {
             let mut bytes = [0; RECORD_MAX];
             let len = record.emit(&mut bytes);
             assert_eq!(len % BLOCK, 0);
-            let (back, blocks) = Record::parse(&bytes).expect("intact");
-            assert_eq!(back, record);
-            assert_eq!(usize::from(blocks) * BLOCK, len);
+            let whole = intact(&bytes).expect("intact");
+            assert_eq!(Record::decode(whole), record);
+            assert_eq!(whole.len(), len);
         }
     }
 
@@ -356,9 +380,9 @@ mod tests {
             assert_eq!(&bytes[..expected.len()], expected, "{record:?}");
             let (body, crc) = bytes[..len].split_at(len - 4);
             // CRC-32 (ISO-HDLC) of the whole record but itself.
-            assert_eq!(crc, CRC32.checksum(body).to_le_bytes());
+            assert_eq!(crc, Checksum::of(body).to_le_bytes());
         }
-        assert_eq!(CRC32.checksum(b"123456789"), 0xCBF4_3926);
+        assert_eq!(Checksum::of(b"123456789"), 0xCBF4_3926);
     }
 
     #[test]
@@ -369,15 +393,15 @@ mod tests {
             for bit in 0..len * 8 {
                 let mut torn = bytes;
                 torn[bit / 8] ^= 1 << (bit % 8);
-                assert_ne!(Record::parse(&torn).map(|(r, _)| r), Some(record), "bit {bit} of {record:?}");
+                assert_ne!(intact(&torn).map(Record::decode), Some(record), "bit {bit} of {record:?}");
             }
         }
     }
 
     #[test]
     fn blank_flash_is_no_record() {
-        assert_eq!(Record::parse(&[0xFF; RECORD_MAX]), None);
-        assert_eq!(Record::parse(&[0; RECORD_MAX]), None);
-        assert_eq!(Record::parse(&[]), None);
+        assert_eq!(intact(&[0xFF; RECORD_MAX]), None);
+        assert_eq!(intact(&[0; RECORD_MAX]), None);
+        assert_eq!(intact(&[]), None);
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ACTIVATE and confirm: the two things that are asked of the bootloader.
 
-use super::command::{Continuation, invalid_image};
+use super::command::Continuation;
 use super::job::{Job, JobOp};
-use super::{Event, Receiver, verify};
+use super::{Event, Receiver};
 use crate::journal::record::{Attempt, Record, Settled};
 use crate::port::FlashFault;
 use fusain::{Constraint, Mode, OtaState, Outcome};
@@ -25,10 +25,7 @@ impl Receiver {
             Step::Note { mode, reboot } => {
                 let Some(proof) = &self.proof else {
                     // Never activate without a proof of this boot.
-                    let size = self.transfer.as_ref().map_or(0, |t| t.size);
-                    let then = Continuation::Activate { mode, reboot };
-                    self.job = Job::Verify { step: verify::Step::begin(size), then };
-                    return;
+                    return self.begin_verify(Continuation::Activate { mode, reboot });
                 };
                 let attempt = Attempt {
                     number: self.journal.ledger().last_attempt.wrapping_add(1),
@@ -50,7 +47,7 @@ impl Receiver {
                 }
                 self.event(Event::SwapPending { mode });
                 self.reboot = reboot;
-                self.reply = Some(self.status());
+                self.answer_status();
             }
         }
     }
@@ -63,7 +60,8 @@ impl Receiver {
         // erases it. What the bootloader makes of it is found out after the next boot: the attempt stays open.
         let _ = mode;
         self.event(Event::Fault { area: crate::port::Area::Secondary });
-        self.close(Some(invalid_image(Constraint::FlashWriteFailed)));
+        self.refuse(None, Constraint::FlashWriteFailed);
+        self.close();
     }
 
     pub(super) fn confirm_done(&mut self, result: Result<(), FlashFault>) {
@@ -73,17 +71,17 @@ impl Receiver {
         }
         self.boot.confirmed = true;
         self.boot.swap_type = mcuboot_image::trailer::SwapType::None;
-        let testing = self.journal.ledger().attempt.filter(|(a, _)| Some(a.target) == self.running.hash);
-        if testing.is_some() {
+        let attempt = self.journal.ledger().attempt.as_ref();
+        if attempt.is_some_and(|(a, _)| self.runs(&a.target)) {
             self.settle(Outcome::Confirmed);
-            self.job = Job::Record(None);
+            self.job = Job::Record;
         }
     }
 
     /// Notes how the open attempt ended.
     pub(super) fn settle(&mut self, outcome: Outcome) {
         let ledger = self.journal.ledger();
-        let Some((attempt, _)) = ledger.attempt else { return };
+        let Some((attempt, _)) = &ledger.attempt else { return };
         let settled = Settled {
             number: attempt.number,
             mode: attempt.mode,
@@ -92,7 +90,7 @@ impl Receiver {
             stage: ledger.stage.map(|(stage, _)| stage),
             reset_cause: self.boot.reset_cause,
         };
-        self.event(Event::Settled { attempt: attempt.number, outcome });
+        self.event(Event::Settled { attempt: settled.number, outcome });
         self.journal.append(Record::Settled(settled));
     }
 }

@@ -9,31 +9,30 @@ use super::job::{Job, JobOp};
 use super::verify::wire_version;
 use super::{Event, Receiver, Running, Transfer};
 use crate::journal::record::{Attempt, Checksum, Record, Stage};
-use crate::port::{Area, READ_MAX};
+use crate::port::{Area, READ_MAX_U32};
 use fusain::{OtaState, Outcome};
-use mcuboot_image::Scan;
 use mcuboot_image::slot::SwapMode;
 use mcuboot_image::trailer::{SwapType, Trailer};
 
 /// What the recovery does next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// The journal is read first.
     Journal,
     /// Walk the running image.
-    Running(Scan),
+    Running,
     /// Read which swap made the running image.
     SwapInfo,
     /// Look for the target's header in the secondary slot, at this offset.
-    Target { scan: Scan, base: u32 },
+    Target { base: u32 },
     /// Everything about the last attempt is known.
     Judge { target: Presence },
     /// Look at what is left of a session.
     Session,
     /// Wait for the journal to find the next checkpoint.
-    Seek(Reread),
+    Seek,
     /// Read the slot up to the checkpoint that was found.
-    Compare { at: Reread, offset: u32, crc: u32, block: u32 },
+    Compare { offset: u32, crc: u32, block: u32 },
 }
 
 /// Where the target image lies after the boot.
@@ -48,7 +47,7 @@ pub(super) enum Presence {
 }
 
 /// The walk that compares the slot with the journal's checkpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Reread {
     /// Image offset up to which `crc` covers the slot.
     offset: u32,
@@ -65,77 +64,67 @@ impl Receiver {
             Step::Journal => {
                 let l = &self.config.layout;
                 let limit = l.primary_size.saturating_sub(l.trailer_size);
-                self.job = Job::Boot(Step::Running(Scan::new(limit)));
+                self.begin_scan(limit);
+                self.job = Job::Boot(Step::Running);
             }
-            Step::Running(scan) => self.walk_running(scan),
+            Step::Running => self.walk_running(),
             Step::SwapInfo => self.read_swap_info(),
-            Step::Target { scan, base } => self.walk_target(scan, base),
+            Step::Target { base } => self.walk_target(base),
             Step::Judge { target } => {
                 self.job = Job::Boot(Step::Session);
                 self.judge(target);
             }
             Step::Session => self.recover_session(),
-            Step::Seek(at) => self.seek(at),
-            Step::Compare { at, offset, crc, block } => self.compare_checkpoint(at, offset, crc, block),
+            Step::Seek => self.seek(),
+            Step::Compare { offset, crc, block } => self.compare_checkpoint(offset, crc, block),
         }
     }
 
     pub(super) fn boot_read(&mut self, step: Step, bytes: &[u8]) {
-        let next = match step {
-            Step::Running(mut scan) => {
-                // An error ends the scan; `walk_running` sees that.
-                let _ = scan.feed(bytes);
-                Step::Running(scan)
+        self.job = Job::Boot(step);
+        match step {
+            // An error ends the scan; who walks sees that.
+            Step::Running | Step::Target { .. } => {
+                let _ = self.scan.feed(bytes);
             }
             Step::SwapInfo => {
                 self.swap_info = bytes.first().map_or(0, |b| b & 0x0F);
-                self.after_swap_info()
+                self.after_swap_info();
             }
-            Step::Target { mut scan, base } => {
-                let _ = scan.feed(bytes);
-                Step::Target { scan, base }
-            }
-            Step::Compare { mut at, offset, crc, block } => {
+            Step::Compare { .. } => {
+                let at = &mut self.reread;
                 at.crc.update(bytes);
                 at.offset = at.offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
-                Step::Compare { at, offset, crc, block }
             }
-            other => other,
-        };
-        self.job = Job::Boot(next);
+            Step::Journal | Step::Judge { .. } | Step::Session | Step::Seek => {}
+        }
     }
 
     /// Something could not be read. What is known so far has to do.
     pub(super) fn boot_fault(&mut self, step: Step) {
         self.op = None;
-        let next = match step {
-            Step::Journal => Step::Journal,
-            Step::Running(_) => Step::SwapInfo,
-            Step::SwapInfo => self.after_swap_info(),
-            Step::Target { .. } => Step::Judge { target: Presence::Gone },
-            Step::Judge { .. } => Step::Session,
-            Step::Session => return self.job = Job::None,
-            Step::Seek(at) | Step::Compare { at, .. } => return self.resumed(at),
+        self.job = match step {
+            Step::Journal => Job::Boot(Step::Journal),
+            Step::Running => Job::Boot(Step::SwapInfo),
+            Step::SwapInfo => return self.after_swap_info(),
+            Step::Target { .. } => Job::Boot(Step::Judge { target: Presence::Gone }),
+            Step::Judge { .. } => Job::Boot(Step::Session),
+            Step::Session => Job::None,
+            Step::Seek | Step::Compare { .. } => return self.resumed(),
         };
-        self.job = Job::Boot(next);
     }
 
-    fn walk_running(&mut self, scan: Scan) {
-        match scan.step() {
-            mcuboot_image::Step::Read { offset, len } => {
-                self.op = Some(JobOp::Read { area: Area::Primary, offset, len });
-                self.job = Job::Boot(Step::Running(scan));
-            }
-            mcuboot_image::Step::Done => {
-                if let Some(summary) = scan.summary() {
-                    self.running = Running {
-                        version: wire_version(summary.header.version),
-                        hash: Some(summary.image_hash),
-                    };
-                }
-                self.job = Job::Boot(Step::SwapInfo);
-            }
+    fn walk_running(&mut self) {
+        self.job = Job::Boot(Step::Running);
+        if let mcuboot_image::Step::Read { offset, len } = self.scan.step() {
+            self.op = Some(JobOp::Read { area: Area::Primary, offset, len });
+            return;
         }
+        if let Some(summary) = self.scan.summary() {
+            self.running =
+                Running { version: wire_version(summary.header.version), hash: Some(summary.image_hash) };
+        }
+        self.job = Job::Boot(Step::SwapInfo);
     }
 
     fn read_swap_info(&mut self) {
@@ -147,63 +136,65 @@ impl Receiver {
                 self.op = Some(JobOp::Read { area: Area::Primary, offset, len: 1 });
                 self.job = Job::Boot(Step::SwapInfo);
             }
-            None => self.job = Job::Boot(self.after_swap_info()),
+            None => self.after_swap_info(),
         }
     }
 
-    fn after_swap_info(&self) -> Step {
+    fn after_swap_info(&mut self) {
         if self.journal.ledger().attempt.is_some() {
-            self.look_for_target(self.config.layout.image_offset)
+            self.look_for_target(self.config.layout.image_offset);
         } else {
-            Step::Session
+            self.job = Job::Boot(Step::Session);
         }
     }
 
-    fn look_for_target(&self, base: u32) -> Step {
-        Step::Target { scan: Scan::new(self.config.layout.image_max), base }
+    fn look_for_target(&mut self, base: u32) {
+        self.begin_scan(self.config.layout.image_max);
+        self.job = Job::Boot(Step::Target { base });
     }
 
-    fn walk_target(&mut self, scan: Scan, base: u32) {
-        if let mcuboot_image::Step::Read { offset, len } = scan.step() {
+    fn walk_target(&mut self, base: u32) {
+        if let mcuboot_image::Step::Read { offset, len } = self.scan.step() {
             self.op = Some(JobOp::Read { area: Area::Secondary, offset: base.saturating_add(offset), len });
-            self.job = Job::Boot(Step::Target { scan, base });
+            self.job = Job::Boot(Step::Target { base });
             return;
         }
-        let wanted = self.journal.ledger().attempt.map(|(a, _)| a.target);
-        let here = scan.summary().is_some_and(|s| Some(s.image_hash) == wanted);
-        self.job = Job::Boot(match (here, base) {
-            (true, 0) if self.config.layout.image_offset != 0 => Step::Judge { target: Presence::Moved },
-            (true, _) => Step::Judge { target: Presence::Received },
-            (false, 0) => Step::Judge { target: Presence::Gone },
-            (false, _) => self.look_for_target(0),
-        });
+        let here = match (self.scan.summary(), &self.journal.ledger().attempt) {
+            (Some(summary), Some((attempt, _))) => summary.image_hash == attempt.target,
+            _ => false,
+        };
+        let target = match (here, base) {
+            (true, 0) if self.config.layout.image_offset != 0 => Presence::Moved,
+            (true, _) => Presence::Received,
+            (false, 0) => Presence::Gone,
+            (false, _) => return self.look_for_target(0),
+        };
+        self.job = Job::Boot(Step::Judge { target });
     }
 
     /// Settles the last attempt, as far as it is over.
     fn judge(&mut self, target: Presence) {
-        let Some((attempt, _)) = self.journal.ledger().attempt else { return };
+        let Some((attempt, _)) = &self.journal.ledger().attempt else { return };
         if matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm) {
             return; // Not yet: the upgrade is still pending.
         }
-        if self.running.hash == Some(attempt.target) {
-            if self.boot.confirmed {
-                self.settle(Outcome::Confirmed);
-            } else {
-                self.event(Event::UnderTest { attempt: attempt.number });
-                if self.journal.ledger().stage.is_none() {
-                    // The mark by which the old image will know that this one ran.
-                    self.journal.append(Record::Stage(Stage { stage: 0, code: 0 }));
-                }
-            }
-            return;
+        if !self.runs(&attempt.target) {
+            let outcome = self.judge_from_old(attempt, target);
+            return self.settle(outcome);
         }
-        let outcome = self.judge_from_old(&attempt, target);
-        self.settle(outcome);
+        if self.boot.confirmed {
+            return self.settle(Outcome::Confirmed);
+        }
+        self.event(Event::UnderTest { attempt: attempt.number });
+        if self.journal.ledger().stage.is_none() {
+            // The mark by which the old image will know that this one ran.
+            self.journal.append(Record::Stage(Stage { stage: 0, code: 0 }));
+        }
     }
 
     fn judge_from_old(&self, attempt: &Attempt, target: Presence) -> Outcome {
         const REVERT: u8 = SwapType::Revert as u8;
-        if self.running.hash != Some(attempt.running) {
+        if !self.runs(&attempt.running) {
             return Outcome::Unknown;
         }
         if self.journal.ledger().stage.is_some() {
@@ -223,66 +214,59 @@ impl Receiver {
     fn recover_session(&mut self) {
         let ledger = self.journal.ledger();
         let pending = matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm);
-        let Some((session, block)) = ledger.session else {
-            self.job = Job::None;
-            return;
-        };
-        let open = ledger.attempt.is_some();
-        let mut transfer = Transfer::new(&session, 0);
+        let Some((session, block)) = &ledger.session else { return };
+        let (open, block) = (ledger.attempt.is_some(), *block);
         if open && !pending {
             // The target itself runs, under test: the slot holds the image to revert to.
-            self.job = Job::None;
             return;
         }
+        let mut transfer = Transfer::new(session, 0);
         if open {
             transfer.durable = session.size;
             transfer.flushed = session.size;
             transfer.state = OtaState::Activated;
-            self.transfer = Some(transfer);
-            self.job = Job::None;
-            return;
+        } else {
+            self.reread = Reread::NOTHING;
+            self.job = Job::Boot(Step::Seek);
+            self.journal.next_record(block);
         }
         self.transfer = Some(transfer);
-        let crc = Checksum::new();
-        let at = Reread { offset: 0, crc: crc.clone(), matched: 0, matched_crc: crc };
-        self.job = Job::Boot(Step::Seek(at));
-        self.journal.next_record(block);
     }
 
     /// The journal has looked for the next record.
-    fn seek(&mut self, at: Reread) {
+    fn seek(&mut self) {
+        self.job = Job::Boot(Step::Seek);
         match self.journal.take_found() {
-            None => self.resumed(at),
-            Some((Record::Checkpoint { offset, crc }, block)) if offset > at.offset => {
-                self.job = Job::Boot(Step::Compare { at, offset, crc, block });
+            None => self.resumed(),
+            Some((Record::Checkpoint { offset, crc }, block)) if offset > self.reread.offset => {
+                self.job = Job::Boot(Step::Compare { offset, crc, block });
             }
-            Some((_, block)) => {
-                self.job = Job::Boot(Step::Seek(at));
-                self.journal.next_record(block);
-            }
+            Some((_, block)) => self.journal.next_record(block),
         }
     }
 
-    fn compare_checkpoint(&mut self, mut at: Reread, offset: u32, crc: u32, block: u32) {
+    fn compare_checkpoint(&mut self, offset: u32, crc: u32, block: u32) {
         let size = self.transfer.as_ref().map_or(0, |t| t.size);
+        let at = &mut self.reread;
         if at.offset < offset && offset <= size {
-            let len = offset.saturating_sub(at.offset).min(u32::try_from(READ_MAX).unwrap_or(1));
+            let len = offset.saturating_sub(at.offset).min(READ_MAX_U32);
             let from = self.config.layout.image_offset.saturating_add(at.offset);
             self.op = Some(JobOp::Read { area: Area::Secondary, offset: from, len });
-            self.job = Job::Boot(Step::Compare { at, offset, crc, block });
+            self.job = Job::Boot(Step::Compare { offset, crc, block });
             return;
         }
         if at.offset == offset && at.crc.value() == crc {
             at.matched = offset;
-            at.matched_crc = at.crc.clone();
+            at.matched_crc = at.crc;
         }
-        self.job = Job::Boot(Step::Seek(at));
+        self.job = Job::Boot(Step::Seek);
         self.journal.next_record(block);
     }
 
     /// What matched is still there; everything behind it is received again, onto erased flash.
-    fn resumed(&mut self, at: Reread) {
+    fn resumed(&mut self) {
         let verified = self.journal.ledger().verified;
+        let at = self.reread;
         self.job = Job::None;
         let Some(transfer) = &mut self.transfer else { return };
         transfer.durable = at.matched;
@@ -296,4 +280,10 @@ impl Receiver {
         let (offset, size) = (at.matched, transfer.size);
         self.event(Event::Resumed { offset, size });
     }
+}
+
+impl Reread {
+    /// Nothing has been read yet.
+    pub(super) const NOTHING: Self =
+        Self { offset: 0, crc: Checksum::new(), matched: 0, matched_crc: Checksum::new() };
 }

@@ -2,16 +2,13 @@
 //! The one function that decides what a command does in which state.
 
 use super::job::Job;
-use super::{EraseMode, Receiver, Reply, Safety, activate, verify};
+use super::{EraseMode, Receiver, Reply, Safety, activate};
+use crate::journal::record::Settled;
 use fusain::{
     Command, Constraint, DecodeError, ExtensionRequest, Info, InfoFlags, InvalidCommand, Mode, OtaActivate,
     OtaState, OtaStatus, OtaVerify, Outcome, OutcomeReport, Reason, StateReject,
 };
 use mcuboot_image::trailer::SwapType;
-
-/// Offset mismatch (PROTOCOL.md, OTA_DATA).
-pub(super) const OFFSET_CONFLICT: InvalidCommand =
-    InvalidCommand { code: 1, field: Some(0), constraint: Some(Constraint::ValueConflict.number()) };
 
 /// What follows a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +17,6 @@ pub(super) enum Continuation {
     Report,
     /// The activation that found no proof of this boot.
     Activate { mode: Mode, reboot: bool },
-}
-
-/// An ERROR_INVALID_CMD for a field.
-pub(super) fn invalid(field: i32, constraint: Constraint) -> Reply {
-    Reply::Invalid(InvalidCommand { code: 1, field: Some(field), constraint: Some(constraint.number()) })
-}
-
-/// An ERROR_INVALID_CMD without a field.
-pub(super) fn invalid_image(constraint: Constraint) -> Reply {
-    Reply::Invalid(InvalidCommand { code: 1, field: None, constraint: Some(constraint.number()) })
 }
 
 impl Receiver {
@@ -56,7 +43,7 @@ impl Receiver {
             Command::Activate(activate) => self.on_activate(*activate),
             Command::Query => {
                 self.gap_answered = false;
-                self.reply = Some(self.status());
+                self.answer_status();
             }
             Command::Abort => self.on_abort(),
             Command::Extension(request) => {
@@ -67,9 +54,21 @@ impl Receiver {
         }
     }
 
+    /// Answers with ERROR_INVALID_CMD, for a field or for what was received as a whole.
+    #[inline(never)]
+    pub(super) fn refuse(&mut self, field: Option<i32>, constraint: Constraint) {
+        let constraint = Some(constraint.number());
+        self.reply = Some(Reply::Invalid(InvalidCommand { code: 1, field, constraint }));
+    }
+
     /// Refusal that names the OTA state.
     pub(super) fn reject(&mut self, reason: Reason) {
-        let code = i32::from(self.state().number());
+        self.reject_in(self.state().number(), reason);
+    }
+
+    #[inline(never)]
+    fn reject_in(&mut self, state: u8, reason: Reason) {
+        let code = i32::from(state);
         self.reply = Some(Reply::Reject(StateReject { code, reason: Some(reason.number()) }));
     }
 
@@ -78,8 +77,7 @@ impl Receiver {
         if self.safety.safe {
             return false;
         }
-        let code = i32::from(self.safety.state);
-        self.reply = Some(Reply::Reject(StateReject { code, reason: Some(Reason::UnsafeState.number()) }));
+        self.reject_in(self.safety.state, Reason::UnsafeState);
         true
     }
 
@@ -89,26 +87,19 @@ impl Receiver {
         };
         match transfer.state {
             OtaState::Idle | OtaState::Activated => return self.reject(Reason::InvalidInState),
-            OtaState::Receiving => {
-                self.reply = Some(invalid_image(Constraint::ValueTooLow));
-                return;
-            }
+            OtaState::Receiving => return self.refuse(None, Constraint::ValueTooLow),
             OtaState::Received | OtaState::Verified => {}
         }
-        if command.digest.is_some_and(|digest| digest != transfer.digest) {
-            self.reply = Some(invalid(0, Constraint::HashMismatch));
-            return;
+        if command.digest.as_ref().is_some_and(|digest| *digest != transfer.digest) {
+            return self.refuse(Some(0), Constraint::HashMismatch);
         }
-        let size = transfer.size;
         if self.refused_unsafe() {
             return;
         }
         if self.proof.is_some() {
-            self.reply = Some(self.status());
-            return;
+            return self.answer_status();
         }
-        let step = verify::Step::begin(size);
-        self.job = Job::Verify { step, then: Continuation::Report };
+        self.begin_verify(Continuation::Report);
     }
 
     fn on_activate(&mut self, command: OtaActivate) {
@@ -118,7 +109,7 @@ impl Receiver {
                 return self.reject(Reason::InvalidInState);
             }
             OtaState::Activated => {
-                let attempt = self.journal.ledger().attempt.map(|(a, _)| a.mode);
+                let attempt = self.journal.ledger().attempt.as_ref().map(|(a, _)| a.mode);
                 if attempt.is_some_and(|pending| pending != mode) {
                     return self.reject(Reason::InvalidInState);
                 }
@@ -126,8 +117,7 @@ impl Receiver {
                     return;
                 }
                 self.reboot = reboot;
-                self.reply = Some(self.status());
-                return;
+                return self.answer_status();
             }
             OtaState::Verified => {}
         }
@@ -142,11 +132,9 @@ impl Receiver {
         match self.state() {
             OtaState::Activated => self.reject(Reason::InvalidInState),
             OtaState::Idle | OtaState::Receiving | OtaState::Received | OtaState::Verified => {
-                self.close(Some(Reply::Status(OtaStatus {
-                    state: OtaState::Idle,
-                    offset: None,
-                    version: None,
-                })));
+                self.close();
+                self.reply =
+                    Some(Reply::Status(OtaStatus { state: OtaState::Idle, offset: None, version: None }));
             }
         }
     }
@@ -186,46 +174,60 @@ impl Receiver {
             || matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm | SwapType::Revert)
     }
 
+    /// The running image is the one with this hash.
+    pub(super) fn runs(&self, hash: &[u8; 32]) -> bool {
+        self.running.hash.as_ref() == Some(hash)
+    }
+
     /// The newest outcome (index 0) comes from memory, an older one from the journal.
     fn on_outcome(&mut self, index: u32) {
         let ledger = self.journal.ledger();
         let open = u32::from(ledger.attempt.is_some());
         let total = ledger.settled_count.saturating_add(open);
-        if let (Some((attempt, _)), 0) = (ledger.attempt, index) {
-            let testing = Some(attempt.target) == self.running.hash && self.state() != OtaState::Activated;
-            self.reply = Some(Reply::Outcome(OutcomeReport {
-                boot_number: self.boot.boot_number,
-                outcome: if testing { Outcome::UnderTest } else { Outcome::Pending },
-                attempt: attempt.number,
-                target: Some(attempt.target),
-                mode: Some(attempt.mode),
-                stage: ledger.stage.map(|(s, _)| s.stage),
-                code: ledger.stage.map(|(s, _)| s.code),
-                reset_cause: Some(self.boot.reset_cause),
-                index,
-                total,
-            }));
-            return;
+        let mut report = self.empty_report(index, total);
+        if let (Some((attempt, _)), 0) = (&ledger.attempt, index) {
+            let testing = self.runs(&attempt.target) && self.state() != OtaState::Activated;
+            report.outcome = if testing { Outcome::UnderTest } else { Outcome::Pending };
+            report.attempt = attempt.number;
+            report.target = Some(attempt.target);
+            report.mode = Some(attempt.mode);
+            report.stage = ledger.stage.map(|(s, _)| s.stage);
+            report.code = ledger.stage.map(|(s, _)| s.code);
+        } else if let Some(settled) = &ledger.settled
+            && index == open
+        {
+            settled.report(&mut report);
+        } else if index < total {
+            return self.find_outcome(index, total);
         }
-        match ledger.settled {
-            Some(settled) if index == open => {
-                self.reply = Some(Reply::Outcome(self.outcome_report(&settled, index, total)));
-            }
-            _ if index < total => self.find_outcome(index, total),
-            _ => {
-                self.reply = Some(Reply::Outcome(OutcomeReport {
-                    boot_number: self.boot.boot_number,
-                    outcome: Outcome::None,
-                    attempt: 0,
-                    target: None,
-                    mode: None,
-                    stage: None,
-                    code: None,
-                    reset_cause: Some(self.boot.reset_cause),
-                    index,
-                    total,
-                }));
-            }
+        self.reply = Some(Reply::Outcome(report));
+    }
+
+    /// A report that says that nothing is on record.
+    pub(super) fn empty_report(&self, index: u32, total: u32) -> OutcomeReport {
+        OutcomeReport {
+            boot_number: self.boot.boot_number,
+            outcome: Outcome::None,
+            attempt: 0,
+            target: None,
+            mode: None,
+            stage: None,
+            code: None,
+            reset_cause: Some(self.boot.reset_cause),
+            index,
+            total,
         }
+    }
+}
+
+impl Settled {
+    pub(super) fn report(&self, report: &mut OutcomeReport) {
+        report.outcome = self.outcome;
+        report.attempt = self.number;
+        report.target = Some(self.target);
+        report.mode = Some(self.mode);
+        report.stage = self.stage.map(|s| s.stage);
+        report.code = self.stage.map(|s| s.code);
+        report.reset_cause = Some(self.reset_cause);
     }
 }

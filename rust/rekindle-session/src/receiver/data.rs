@@ -4,9 +4,8 @@
 //! An answer is sent only when everything that the chunk caused is done. So what is acknowledged and not yet
 //! durable is never more than one sector (PROTOCOL.md, acknowledged and durable).
 
-use super::command::{OFFSET_CONFLICT, invalid};
 use super::job::{Job, JobOp};
-use super::{Answer, BUFFER_LEN, Event, Receiver, Reply};
+use super::{Answer, BUFFER_LEN, Event, Receiver};
 use crate::journal::record::Record;
 use crate::port::{Area, WRITE_MAX};
 use fusain::{Constraint, OtaData, OtaState, Reason};
@@ -30,13 +29,11 @@ impl Receiver {
         }
         let len = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
         if len == 0 {
-            self.reply = Some(invalid(1, Constraint::ValueTooLow));
-            return;
+            return self.refuse(Some(1), Constraint::ValueTooLow);
         }
         let end = data.offset.saturating_add(len);
         if end > u64::from(size) {
-            self.reply = Some(invalid(1, Constraint::ValueTooHigh));
-            return;
+            return self.refuse(Some(1), Constraint::ValueTooHigh);
         }
         let Ok(offset) = u32::try_from(data.offset) else { return };
         if offset > next {
@@ -48,7 +45,7 @@ impl Receiver {
         } else if end <= u64::from(next) {
             self.compare(offset, data.data);
         } else {
-            self.reply = Some(Reply::Invalid(OFFSET_CONFLICT));
+            self.refuse_offset();
         }
     }
 
@@ -63,8 +60,7 @@ impl Receiver {
         let end = transfer.fill.saturating_add(data.len());
         let Some(place) = self.buffer.get_mut(transfer.fill..end) else {
             // Longer than any payload can carry (FRAME: at most 101 bytes of data).
-            self.reply = Some(invalid(1, Constraint::ValueTooHigh));
-            return;
+            return self.refuse(Some(1), Constraint::ValueTooHigh);
         };
         place.copy_from_slice(data);
         transfer.fill = end;
@@ -168,8 +164,7 @@ impl Receiver {
             usize::try_from(offset.saturating_add(on_flash).saturating_sub(transfer.flushed)).unwrap_or(0);
         let held = self.buffer.get(from..from.saturating_add(buffered.len()));
         if !buffered.is_empty() && held != Some(buffered) {
-            self.reply = Some(Reply::Invalid(OFFSET_CONFLICT));
-            return;
+            return self.refuse_offset();
         }
         // The part on flash waits behind the page buffer, which holds less than a page between commands.
         let spare = self.buffer.get_mut(WRITE_MAX..WRITE_MAX.saturating_add(flash.len()));
@@ -180,16 +175,16 @@ impl Receiver {
                 self.job = Job::Compare { len };
                 self.op = Some(JobOp::Read { area: Area::Secondary, offset, len: on_flash });
             }
-            _ => self.reply = Some(self.acknowledgement()),
+            _ => self.acknowledge(),
         }
     }
 
     pub(super) fn compared(&mut self, len: u8, bytes: &[u8]) {
         let expected = self.buffer.get(WRITE_MAX..WRITE_MAX.saturating_add(usize::from(len)));
-        self.reply = Some(if expected == Some(bytes) {
-            self.acknowledgement()
+        if expected == Some(bytes) {
+            self.acknowledge();
         } else {
-            Reply::Invalid(OFFSET_CONFLICT)
-        });
+            self.refuse_offset();
+        }
     }
 }

@@ -28,7 +28,8 @@ impl Receiver {
     pub(super) fn run_history(&mut self, step: Step) {
         match self.journal.take_found() {
             Some((Record::Settled(settled), _)) if step.skip == 0 => {
-                let report = self.outcome_report(&settled, step.index, step.total);
+                let mut report = self.empty_report(step.index, step.total);
+                settled.report(&mut report);
                 self.reply = Some(Reply::Outcome(report));
             }
             Some((record, block)) => {

@@ -5,13 +5,13 @@
 //! step is advanced before the operation that leads to it is issued or when that operation is answered.
 
 use super::command::Continuation;
-use super::{Event, Receiver, Reply, activate, boot, history, start, verify};
+use super::{Event, Receiver, activate, boot, history, start, verify};
 use crate::journal::record::{Record, Stage};
 use crate::port::{Area, FlashFault};
-use fusain::{Constraint, InvalidCommand, Mode, OtaState};
+use fusain::{Constraint, Mode, OtaState};
 
-/// The running job.
-#[derive(Clone, Debug)]
+/// The running job. It is small, because it is moved at each step: what a step works on lies in the receiver.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Job {
     None,
     /// Recovery after a boot.
@@ -33,8 +33,8 @@ pub(super) enum Job {
     History(history::Step),
     /// Asking the bootloader.
     Activate(activate::Step),
-    /// A record is being appended; then this answer.
-    Record(Option<Reply>),
+    /// A record is being appended; an answer that waits goes out when it stands.
+    Record,
 }
 
 /// The open operation of a job.
@@ -61,9 +61,13 @@ pub(super) enum JobOp {
 impl Receiver {
     /// Moves the job on until an operation is open, an answer is ready, or nothing is left to do.
     /// Each turn either opens an operation, ends the job or advances its step, so the loop ends.
+    #[inline(never)]
     pub(super) fn pump(&mut self, now_ms: u64) {
         let _ = self.began_ms.get_or_insert(now_ms);
-        while self.op.is_none() && self.journal.poll().is_none() && self.reply.is_none() {
+        if matches!(self.job, Job::Record) && self.journal.idle() {
+            self.job = Job::None;
+        }
+        while self.op.is_none() && self.journal.idle() && self.reply.is_none() {
             // A step moves out of the job and the function that runs it puts the next one in.
             match core::mem::replace(&mut self.job, Job::None) {
                 Job::None => {
@@ -79,7 +83,7 @@ impl Receiver {
                 Job::Verify { step, then } => self.run_verify(step, then),
                 Job::History(step) => self.run_history(step),
                 Job::Activate(step) => self.run_activate(step),
-                Job::Record(reply) => self.reply = reply,
+                Job::Record => {}
             }
         }
     }
@@ -113,26 +117,20 @@ impl Receiver {
             return;
         }
         let field = matches!(job, Job::Store(_) | Job::Compare { .. }).then_some(1);
-        let closing = matches!(job, Job::Record(_));
-        let reply = Some(Reply::Invalid(InvalidCommand {
-            code: 1,
-            field,
-            constraint: Some(Constraint::FlashWriteFailed.number()),
-        }));
+        let closing = matches!(job, Job::Record);
+        self.refuse(field, Constraint::FlashWriteFailed);
         self.op = None;
         if area == Area::Journal || closing {
             // The journal itself fails: without it nothing can be promised, so the session ends in RAM only,
             // and a resume after the next boot finds no more than what was durable.
             self.end_transfer();
-            self.reply = reply;
         } else {
-            self.close(reply);
+            self.close();
         }
     }
 
-    /// Ends the session and notes that in the journal; `reply` is sent when that is done.
-    pub(super) fn close(&mut self, reply: Option<Reply>) {
-        self.reply = None;
+    /// Ends the session and notes that in the journal. An answer that is set already is sent when that is done.
+    pub(super) fn close(&mut self) {
         let live = self.journal.ledger().session.is_some();
         if self.transfer.is_some() || live {
             self.event(Event::Closed);
@@ -141,7 +139,7 @@ impl Receiver {
         if live {
             self.journal.append(Record::Closed);
         }
-        self.job = Job::Record(reply);
+        self.job = Job::Record;
     }
 
     pub(super) fn end_transfer(&mut self) {
@@ -155,7 +153,7 @@ impl Receiver {
     fn take_wanted(&mut self) -> bool {
         if core::mem::take(&mut self.wanted.close) {
             if self.state() != OtaState::Activated && self.transfer.is_some() {
-                self.close(None);
+                self.close();
             }
             return true;
         }
@@ -175,7 +173,7 @@ impl Receiver {
     /// A mark is kept only while the running image is under test: at any other time nobody would read it.
     fn note_stage(&mut self, stage: Stage) {
         let ledger = self.journal.ledger();
-        let testing = ledger.attempt.is_some_and(|(a, _)| Some(a.target) == self.running.hash);
+        let testing = ledger.attempt.as_ref().is_some_and(|(a, _)| self.runs(&a.target));
         let known = ledger.stage.is_some_and(|(s, _)| s == stage);
         if testing && !self.boot.confirmed && !known {
             self.journal.append(Record::Stage(stage));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! START: a new session, the same one again, or one that goes on.
 
-use super::command::invalid;
 use super::job::{Job, JobOp};
 use super::{EraseMode, Event, Receiver, Transfer};
 use crate::journal::record::{Checksum, Record, Session};
@@ -12,13 +11,13 @@ use mcuboot_image::HEADER_SIZE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Note the end of what was before, so that a cut during the erase leaves no session.
-    Forget(Session),
+    Forget,
     /// Erase the sector with this number, or the next one that START must erase.
-    Erase { session: Session, sector: u32 },
+    Erase { sector: u32 },
     /// All that must be blank is blank: note the session.
-    Note(Session),
+    Note,
     /// The session is noted.
-    Begin(Session),
+    Begin,
     /// A session that goes on after a boot: erase the slot's sectors from this one on, as START did then.
     Rest { sector: u32 },
 }
@@ -30,20 +29,13 @@ impl Receiver {
             && slot != 1
         {
             let constraint = if slot == 0 { Constraint::ValueInvalid } else { Constraint::ValueTooHigh };
-            self.reply = Some(invalid(3, constraint));
-            return;
+            return self.refuse(Some(3), constraint);
         }
         let smallest = u32::try_from(HEADER_SIZE).unwrap_or(32);
         let size = match u32::try_from(start.size) {
-            Ok(size) if size < smallest => {
-                self.reply = Some(invalid(0, Constraint::ValueTooLow));
-                return;
-            }
+            Ok(size) if size < smallest => return self.refuse(Some(0), Constraint::ValueTooLow),
             Ok(size) if size <= self.config.layout.image_max => size,
-            _ => {
-                self.reply = Some(invalid(0, Constraint::ImageTooLarge));
-                return;
-            }
+            _ => return self.refuse(Some(0), Constraint::ImageTooLarge),
         };
         if let Some(transfer) = &self.transfer {
             let same = transfer.digest == start.digest && transfer.size == size;
@@ -64,9 +56,9 @@ impl Receiver {
         if self.refused_unsafe() {
             return;
         }
-        let session = Session { size, digest: start.digest, version: start.version };
+        self.coming = Session { size, digest: start.digest, version: start.version };
         self.end_transfer();
-        self.job = Job::Start(Step::Forget(session));
+        self.job = Job::Start(Step::Forget);
     }
 
     /// The same image again: its state is the answer. A device that erases at START erases what a cut left.
@@ -74,8 +66,7 @@ impl Receiver {
         let Some(&Transfer { erased_to, size, .. }) = self.transfer.as_ref() else { return };
         let bulk = self.config.erase == EraseMode::AtStart && erased_to < size;
         if !bulk {
-            self.reply = Some(self.status());
-            return;
+            return self.answer_status();
         }
         if self.refused_unsafe() {
             return;
@@ -86,62 +77,62 @@ impl Receiver {
     }
 
     pub(super) fn run_start(&mut self, step: Step) {
-        match step {
-            Step::Forget(session) => {
+        let next = match step {
+            Step::Forget => {
                 let ledger = self.journal.ledger();
                 if ledger.attempt.is_some() {
                     // Its request failed, and the erase below takes away what may stand of it.
-                    self.job = Job::Start(step);
                     self.settle(Outcome::NotAttempted);
+                    step
                 } else if ledger.session.is_some() {
-                    self.job = Job::Start(step);
                     self.journal.append(Record::Closed);
+                    step
                 } else {
-                    self.job = Job::Start(Step::Erase { session, sector: 0 });
+                    Step::Erase { sector: 0 }
                 }
             }
-            Step::Erase { session, sector } => match self.next_to_erase(sector) {
-                Some(sector) => {
-                    self.job = Job::Start(Step::Erase { session, sector });
-                    let offset = sector.saturating_mul(self.config.layout.sector_size);
-                    self.op = Some(JobOp::Erase { offset });
-                }
-                None => self.job = Job::Start(Step::Note(session)),
+            Step::Erase { sector } => match self.erase_from(sector) {
+                Some(sector) => Step::Erase { sector },
+                None => Step::Note,
             },
-            Step::Note(session) => {
-                self.job = Job::Start(Step::Begin(session));
-                self.journal.append(Record::Session(session));
+            Step::Note => {
+                self.journal.append(Record::Session(self.coming));
+                Step::Begin
             }
-            Step::Rest { sector } => match self.next_to_erase(sector) {
-                Some(sector) => {
-                    self.job = Job::Start(Step::Rest { sector });
-                    let offset = sector.saturating_mul(self.config.layout.sector_size);
-                    self.op = Some(JobOp::Erase { offset });
-                }
+            Step::Rest { sector } => match self.erase_from(sector) {
+                Some(sector) => Step::Rest { sector },
                 None => {
                     if let Some(transfer) = &mut self.transfer {
                         transfer.erased_to = u32::MAX;
                     }
-                    self.reply = Some(self.status());
+                    return self.answer_status();
                 }
             },
-            Step::Begin(session) => {
+            Step::Begin => {
                 let all = self.config.erase == EraseMode::AtStart;
-                let sector = self.config.layout.sector_size;
-                let erased_to = if all { u32::MAX } else { sector };
-                self.transfer = Some(Transfer::new(&session, erased_to));
-                self.event(Event::Started { size: session.size });
-                self.reply = Some(self.acknowledgement());
+                let erased_to = if all { u32::MAX } else { self.config.layout.sector_size };
+                self.transfer = Some(Transfer::new(&self.coming, erased_to));
+                self.event(Event::Started { size: self.coming.size });
+                return self.acknowledge();
             }
-        }
+        };
+        self.job = Job::Start(next);
     }
 
     pub(super) fn start_erased(&mut self, step: Step) {
         self.job = Job::Start(match step {
-            Step::Erase { session, sector } => Step::Erase { session, sector: sector.saturating_add(1) },
+            Step::Erase { sector } => Step::Erase { sector: sector.saturating_add(1) },
             Step::Rest { sector } => Step::Rest { sector: sector.saturating_add(1) },
             other => other,
         });
+    }
+
+    /// Opens the erase of the first sector from `sector` on that START erases, and names that sector.
+    fn erase_from(&mut self, sector: u32) -> Option<u32> {
+        let sector = self.next_to_erase(sector)?;
+        let offset = sector.saturating_mul(self.config.layout.sector_size);
+        self.op = Some(JobOp::Erase { offset });
+        Some(sector)
     }
 
     /// The first sector from `sector` on that START erases: the first one of the slot (a completed swap using

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VERIFY: the image is read back from flash, once, and judged by what stands there.
 
-use super::command::{Continuation, invalid_image};
+use super::command::Continuation;
 use super::job::{Job, JobOp};
 use super::{DowngradePolicy, Event, Receiver, activate};
 use crate::journal::record::Record;
-use crate::port::{Area, READ_MAX};
+use crate::port::{Area, READ_MAX_U32};
 use fusain::{Constraint, OtaState, Version};
 use mcuboot_image::digest::Sha256;
 use mcuboot_image::{ImageVersion, Scan, Summary};
@@ -16,7 +16,6 @@ use mcuboot_image::{ImageVersion, Scan, Summary};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     summary: Summary,
-    hash: [u8; 32],
 }
 
 impl Verified {
@@ -26,123 +25,141 @@ impl Verified {
         &self.summary
     }
 
-    /// MCUboot's hash of the image (header, body and protected TLVs), computed from flash.
+    /// MCUboot's hash of the image (header, body and protected TLVs): the one it claims, which is the one
+    /// computed from flash.
     #[must_use]
     pub fn image_hash(&self) -> &[u8; 32] {
-        &self.hash
+        &self.summary.image_hash
     }
 }
 
 /// What the verification does next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Walk header and TLVs.
-    Scan(Scan),
+    /// Walk header and TLVs, with the receiver's scan.
+    Scan,
     /// Hash the image from this offset on.
-    Hash { summary: Summary, offset: u32, whole: Sha256, image: Option<[u8; 32]> },
+    Hash { offset: u32 },
     /// Everything is right and noted: give the proof.
-    Prove { summary: Summary, hash: [u8; 32] },
+    Prove,
 }
 
-impl Step {
-    /// Nothing read yet.
-    pub(super) fn begin(image_size: u32) -> Self {
-        Self::Scan(Scan::new(image_size))
+/// The hashes of a verification.
+#[derive(Clone, Debug)]
+pub(super) struct Hashing {
+    /// Over everything read so far.
+    whole: Sha256,
+    /// The image's own hash was reached, and is right.
+    image_right: bool,
+}
+
+impl Hashing {
+    pub(super) fn new() -> Self {
+        Self { whole: Sha256::new(), image_right: false }
     }
 }
 
 impl Receiver {
-    pub(super) fn run_verify(&mut self, step: Step, then: Continuation) {
-        let base = self.config.layout.image_offset;
-        match step {
-            Step::Scan(scan) => match scan.step() {
-                mcuboot_image::Step::Read { offset, len } => {
-                    self.op = Some(read(base, offset, len));
-                    self.job = Job::Verify { step: Step::Scan(scan), then };
-                }
-                mcuboot_image::Step::Done => self.scanned(&scan, then),
-            },
-            Step::Hash { summary, offset, whole, image } => {
-                let size = self.transfer.as_ref().map_or(0, |t| t.size);
-                if offset < size {
-                    // A read ends where MCUboot's hash ends, so that one pass serves both digests.
-                    let stop = if offset < summary.hashed_len { summary.hashed_len } else { size };
-                    let len = stop.saturating_sub(offset).min(u32::try_from(READ_MAX).unwrap_or(1));
-                    self.op = Some(read(base, offset, len));
-                    self.job = Job::Verify { step: Step::Hash { summary, offset, whole, image }, then };
-                } else {
-                    self.hashed(summary, whole.finalize(), image, then);
-                }
-            }
-            Step::Prove { summary, hash } => self.proved(summary, hash, then),
-        }
+    /// Begins to read the image back.
+    pub(super) fn begin_verify(&mut self, then: Continuation) {
+        let size = self.transfer.as_ref().map_or(0, |t| t.size);
+        self.begin_scan(size);
+        self.job = Job::Verify { step: Step::Scan, then };
     }
 
-    pub(super) fn verify_read(&mut self, step: Step, then: Continuation, bytes: &[u8]) {
-        match step {
-            Step::Scan(mut scan) => {
-                if scan.feed(bytes).is_err() {
+    /// Begins a walk over header and TLVs of an image of at most `limit` bytes.
+    pub(super) fn begin_scan(&mut self, limit: u32) {
+        self.scan = Scan::new(limit);
+    }
+
+    pub(super) fn run_verify(&mut self, step: Step, then: Continuation) {
+        let (offset, len) = match step {
+            Step::Scan => match self.scan.step() {
+                mcuboot_image::Step::Read { offset, len } => (offset, len),
+                mcuboot_image::Step::Done => return self.scanned(then),
+            },
+            Step::Hash { offset } => {
+                let size = self.transfer.as_ref().map_or(0, |t| t.size);
+                if offset >= size {
+                    return self.hashed(then);
+                }
+                // A read ends where MCUboot's hash ends, so that one pass serves both digests.
+                let hashed_len = self.scan.summary().map_or(0, |s| s.hashed_len);
+                let stop = if offset < hashed_len { hashed_len } else { size };
+                (offset, stop.saturating_sub(offset).min(READ_MAX_U32))
+            }
+            Step::Prove => return self.proved(then),
+        };
+        let offset = self.config.layout.image_offset.saturating_add(offset);
+        self.op = Some(JobOp::Read { area: Area::Secondary, offset, len });
+        self.job = Job::Verify { step, then };
+    }
+
+    pub(super) fn verify_read(&mut self, mut step: Step, then: Continuation, bytes: &[u8]) {
+        match &mut step {
+            Step::Scan => {
+                if self.scan.feed(bytes).is_err() {
                     return self.refuse_image(Constraint::HeaderInvalid);
                 }
-                self.job = Job::Verify { step: Step::Scan(scan), then };
             }
-            Step::Hash { summary, offset, mut whole, mut image } => {
-                whole.update(bytes);
-                let offset = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
-                if offset == summary.hashed_len {
-                    image = Some(whole.clone().finalize());
+            Step::Hash { offset } => {
+                let hashing = &mut self.hashing;
+                hashing.whole.update(bytes);
+                *offset = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
+                if let Some(summary) = self.scan.summary()
+                    && *offset == summary.hashed_len
+                {
+                    hashing.image_right = hashing.whole.clone().finalize() == summary.image_hash;
                 }
-                self.job = Job::Verify { step: Step::Hash { summary, offset, whole, image }, then };
             }
-            Step::Prove { .. } => self.job = Job::Verify { step, then },
+            Step::Prove => {}
         }
+        self.job = Job::Verify { step, then };
     }
 
     /// The structure is sound: is it the image that was announced, for this device?
-    fn scanned(&mut self, scan: &Scan, then: Continuation) {
-        let (Ok(summary), Some(transfer)) = (scan.finish(), &self.transfer) else {
+    fn scanned(&mut self, then: Continuation) {
+        let (Some(summary), Some(transfer)) = (self.scan.summary(), &self.transfer) else {
             return self.refuse_image(Constraint::HeaderInvalid);
         };
-        let version = wire_version(summary.header.version);
+        let version = summary.header.version;
         // A padded image would carry its own boot request in the trailer.
-        let sized = summary.total_len == transfer.size;
-        let announced = transfer.version.is_none_or(|v| v == version);
-        let vendor = self.config.vendor.is_none_or(|id| summary.vendor == Some(id));
-        let class = self.config.class.is_none_or(|id| summary.class == Some(id));
-        if !(sized && announced && vendor && class) {
+        let right = summary.total_len == transfer.size
+            && transfer.version.is_none_or(|v| v == wire_version(version))
+            && wanted(&self.config.vendor, &summary.vendor)
+            && wanted(&self.config.class, &summary.class);
+        if !right {
             return self.refuse_image(Constraint::HeaderInvalid);
         }
-        let older = summary.header.version.cmp_release(&image_version(self.running.version)).is_lt();
+        let older = version.cmp_release(&image_version(self.running.version)).is_lt();
         if older && self.config.downgrade == DowngradePolicy::Refuse {
             return self.refuse_image(Constraint::VersionDowngrade);
         }
-        self.job =
-            Job::Verify { step: Step::Hash { summary, offset: 0, whole: Sha256::new(), image: None }, then };
+        self.hashing = Hashing::new();
+        self.job = Job::Verify { step: Step::Hash { offset: 0 }, then };
     }
 
-    fn hashed(&mut self, summary: Summary, whole: [u8; 32], image: Option<[u8; 32]>, then: Continuation) {
-        let announced = self.transfer.as_ref().map(|t| t.digest);
-        if announced != Some(whole) || image != Some(summary.image_hash) {
+    fn hashed(&mut self, then: Continuation) {
+        let whole = self.hashing.whole.clone().finalize();
+        let announced = self.transfer.as_ref().is_some_and(|t| t.digest == whole);
+        if !(announced && self.hashing.image_right) {
             return self.refuse_image(Constraint::HashMismatch);
         }
-        self.job = Job::Verify { step: Step::Prove { summary, hash: whole_image(image) }, then };
+        self.job = Job::Verify { step: Step::Prove, then };
         if !self.journal.ledger().verified {
             self.journal.append(Record::Verified);
         }
     }
 
-    fn proved(&mut self, summary: Summary, hash: [u8; 32], then: Continuation) {
+    fn proved(&mut self, then: Continuation) {
+        let (Some(summary), Some(transfer)) = (self.scan.summary(), &mut self.transfer) else { return };
         let version = wire_version(summary.header.version);
-        self.proof = Some(Verified { summary, hash });
-        if let Some(transfer) = &mut self.transfer {
-            transfer.state = OtaState::Verified;
-            transfer.version = Some(version);
-        }
+        self.proof = Some(Verified { summary: *summary });
+        transfer.state = OtaState::Verified;
+        transfer.version = Some(version);
         self.event(Event::Verified { version });
         match then {
-            Continuation::Report => {
-                self.reply = Some(self.status());
-            }
+            Continuation::Report => self.answer_status(),
             Continuation::Activate { mode, reboot } => {
                 self.job = Job::Activate(activate::Step::Note { mode, reboot });
             }
@@ -151,16 +168,14 @@ impl Receiver {
 
     /// The image as received can never be installed: the session ends.
     fn refuse_image(&mut self, constraint: Constraint) {
-        self.close(Some(invalid_image(constraint)));
+        self.refuse(None, constraint);
+        self.close();
     }
 }
 
-fn whole_image(image: Option<[u8; 32]>) -> [u8; 32] {
-    image.unwrap_or_default()
-}
-
-fn read(base: u32, offset: u32, len: u32) -> JobOp {
-    JobOp::Read { area: Area::Secondary, offset: base.saturating_add(offset), len }
+/// The image names the identifier that this device asks for, if it asks for one.
+fn wanted(device: &Option<[u8; 16]>, image: &Option<[u8; 16]>) -> bool {
+    device.is_none() || device == image
 }
 
 /// The image header's version as the wire carries it.
