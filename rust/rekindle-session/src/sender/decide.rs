@@ -160,8 +160,12 @@ pub(super) struct Facts {
     pub(super) swap_pending: bool,
     /// All bytes are acknowledged.
     pub(super) complete: bool,
+    /// The last STATUS named an offset below what had been acknowledged.
+    pub(super) stepped_back: bool,
     /// ACTIVATE was sent; the reboot may happen at any time.
     pub(super) activating: bool,
+    /// The device was ACTIVATED before ACTIVATE was sent.
+    pub(super) was_activated: bool,
     /// ACTIVATE was sent more than once.
     pub(super) repeated: bool,
     /// Whether the device has rebooted since ACTIVATE, if that is known.
@@ -170,7 +174,7 @@ pub(super) struct Facts {
     /// with a later word on whether it has rebooted.
     pub(super) seen: Option<OtaState>,
     /// Whether the newest outcome is that of the image to send: `None` if that cannot be told, false too while
-    /// no outcome was heard.
+    /// no verdict was heard.
     pub(super) ours: Option<bool>,
 }
 
@@ -250,6 +254,7 @@ pub(super) fn decide(step: Step, trigger: Trigger, facts: &Facts) -> Next {
         (_, Trigger::LinkLost) => Next::Go(Step::Offline),
 
         (Step::Info, Trigger::Info | Trigger::Silent) => entry(facts),
+        (Step::Data | Step::Verify, Trigger::Uptime { back: true }) if facts.extension => reopen(facts),
         (Step::Start, _) => start(trigger, facts),
         (Step::Data, _) => data(trigger, facts),
         (Step::Verify, _) => verify(trigger, facts),
@@ -287,6 +292,11 @@ fn entry(facts: &Facts) -> Next {
     }
 }
 
+/// The device has rebooted in mid-transfer.
+fn reopen(facts: &Facts) -> Next {
+    if facts.task == Task::Push { Next::Reopen } else { Next::Ignore }
+}
+
 /// An activation was under way when the connection began.
 fn activated_before(facts: &Facts) -> Next {
     match facts.rebooted {
@@ -305,6 +315,8 @@ fn by_state(state: OtaState, facts: &Facts) -> Next {
         (Task::Activate, OtaState::Received) => Next::Go(Step::Verify),
         (Task::Activate, _) => Next::Fail(Failure::NothingToActivate(state)),
         (_, OtaState::Idle) => Next::Reopen,
+        // It lost what was not durable yet, so it has rebooted: whoever does not ask again is a base sender to it.
+        (_, OtaState::Receiving) if facts.stepped_back && facts.extension => Next::Reopen,
         (_, OtaState::Receiving) => Next::Go(Step::Data),
         (_, OtaState::Received) => Next::Go(Step::Verify),
         (_, OtaState::Verified) => verified(facts),
@@ -321,10 +333,12 @@ fn start(trigger: Trigger, facts: &Facts) -> Next {
     match trigger {
         // IDLE answers no START, and an activated device refuses it: what is left of an earlier exchange.
         Trigger::Status(OtaState::Idle | OtaState::Activated) => Next::Ignore,
+        Trigger::Status(OtaState::Receiving) => Next::Go(Step::Data),
         Trigger::Status(state) => by_state(state, facts),
         // The answer to an INFO_REQUEST that was given up.
         Trigger::Info if facts.running == Running::Target && !facts.force => Next::Go(Step::Abort),
-        Trigger::Refused(Class::Conflict) => Next::Ignore,
+        // Not answers to START: a gap's or VERIFY's refusal that was under way for long, or twice.
+        Trigger::Refused(Class::Conflict | Class::Hash) => Next::Ignore,
         Trigger::Refused(class) => Next::Go(Step::Query(Why::Refused(CommandKind::Start, class))),
         Trigger::Silent => Next::Go(Step::Query(Why::Lost)),
         _ => Next::Ignore,
@@ -337,6 +351,7 @@ fn data(trigger: Trigger, facts: &Facts) -> Next {
         Trigger::Status(OtaState::Receiving) if facts.complete => Next::Go(Step::Verify),
         Trigger::Status(OtaState::Receiving) => Next::Ignore,
         Trigger::Status(_) | Trigger::Silent => Next::Go(Step::Query(Why::Lost)),
+        Trigger::Refused(Class::Hash) => Next::Ignore,
         Trigger::Refused(class) => Next::Go(Step::Query(Why::Refused(CommandKind::Data, class))),
         _ => Next::Ignore,
     }
@@ -360,6 +375,7 @@ fn activate(trigger: Trigger, facts: &Facts) -> Next {
         Trigger::Status(OtaState::Activated) => Next::Finish(Ending::Activated),
         // The answer may be lost and the device be gone: whether it reboots says more than asking once more.
         Trigger::Status(OtaState::Idle) | Trigger::Silent => Next::Go(Step::Reboot),
+        Trigger::Uptime { back: true } if facts.rebooted == Some(true) => Next::Go(Step::Info),
         Trigger::Refused(Class::Conflict) => Next::Ignore,
         Trigger::Refused(class) => Next::Go(Step::Query(Why::Refused(CommandKind::Activate, class))),
         _ => Next::Ignore,
@@ -368,16 +384,23 @@ fn activate(trigger: Trigger, facts: &Facts) -> Next {
 
 fn abort(trigger: Trigger, facts: &Facts) -> Next {
     match trigger {
-        Trigger::Status(OtaState::Idle) if facts.task == Task::Push => {
-            let runs = facts.running == Running::Target && !facts.force;
-            if runs { Next::Finish(Ending::AlreadyRunning) } else { Next::Reopen }
-        }
-        Trigger::Status(OtaState::Idle) => Next::Finish(Ending::Aborted),
+        Trigger::Status(OtaState::Idle) => aborted(facts),
         Trigger::Refused(class @ (Class::State | Class::Busy)) => {
             Next::Go(Step::Query(Why::Refused(CommandKind::Abort, class)))
         }
         Trigger::Silent => Next::Persist,
         _ => Next::Ignore,
+    }
+}
+
+/// The device has given its update up: as asked, or since there is a reason not to send, or to send again.
+fn aborted(facts: &Facts) -> Next {
+    match facts.task {
+        Task::Push if facts.running == Running::Target && !facts.force => {
+            Next::Finish(Ending::AlreadyRunning)
+        }
+        Task::Push => Next::Reopen,
+        Task::Activate | Task::Status | Task::Abort => Next::Finish(Ending::Aborted),
     }
 }
 
@@ -387,7 +410,8 @@ fn queried(why: Why, state: OtaState, facts: &Facts) -> Next {
         Why::Entry if facts.task == Task::Status && !facts.extension => Next::Finish(Ending::Status),
         Why::Entry if facts.task == Task::Status => Next::Go(Step::Outcome),
         Why::Entry | Why::Lost => by_state(state, facts),
-        Why::Refused(CommandKind::Abort, _) if state == OtaState::Idle => Next::Finish(Ending::Aborted),
+        Why::Refused(CommandKind::Abort, _) if state == OtaState::Idle => aborted(facts),
+        Why::Refused(CommandKind::Abort, _) if facts.task == Task::Push => by_state(state, facts),
         Why::Refused(_, Class::Fatal) | Why::Refused(CommandKind::Abort, _) => Next::Fail(Failure::Refusal),
         Why::Refused(_, Class::Hash) => Next::Scratch,
         Why::Refused(_, Class::Unsafe) => Next::Wait(Pause::Unsafe),
@@ -397,9 +421,13 @@ fn queried(why: Why, state: OtaState, facts: &Facts) -> Next {
             Next::Fail(Failure::SwapPending)
         }
         Why::Refused(CommandKind::Start, _) => Next::Reopen,
-        // Activated before, in another mode. After a repeat it may have been the first that was taken.
-        Why::Refused(CommandKind::Activate, _) if state == OtaState::Activated && !facts.repeated => {
+        // In another mode than the one asked for now.
+        Why::Refused(CommandKind::Activate, _) if state == OtaState::Activated && facts.was_activated => {
             Next::Fail(Failure::Refusal)
+        }
+        // Refused at once, so there is no reboot to wait for. After a repeat, the first may have been taken.
+        Why::Refused(CommandKind::Activate, _) if state != OtaState::Activated && !facts.repeated => {
+            by_state(state, facts)
         }
         Why::Refused(CommandKind::Activate, _) => Next::Go(Step::Reboot),
         Why::Refused(..) => by_state(state, facts),

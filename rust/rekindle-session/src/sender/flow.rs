@@ -6,7 +6,7 @@
 //! to what the round trip needs ([`Flow::fit`]): frames that only wait in a queue would be lost with the gap.
 
 /// Frames beyond the measured need of the round trip: absorbs a device that answers late.
-const SLACK_FRAMES: u32 = 2;
+const SLACK_FRAMES: u32 = 1;
 
 /// The frame whose round trip is being measured.
 #[derive(Clone, Copy, Debug)]
@@ -141,10 +141,14 @@ impl Flow {
         self.base_rtt_ms = Some(base);
         let needed = u64::from(in_flight).saturating_mul(base).div_ceil(rtt);
         let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-        // While there is no queue the line can take more: grow faster than by the slack alone.
         let queueless = rtt.saturating_mul(8) <= base.saturating_mul(9);
-        let growth = if queueless { SLACK_FRAMES.max(in_flight / 2) } else { SLACK_FRAMES };
-        self.fitted = needed.saturating_add(growth).min(self.window);
+        self.fitted = if queueless {
+            // The line may take more, how much more is unknown: this frame may have been the first of many.
+            self.fitted.max(needed.saturating_add(SLACK_FRAMES.max(in_flight / 2)))
+        } else {
+            needed.saturating_add(SLACK_FRAMES)
+        }
+        .min(self.window);
     }
 
     /// Takes a gap answer. Returns whether it led back: once for each gap, since the receiver drops what

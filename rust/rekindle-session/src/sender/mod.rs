@@ -45,7 +45,7 @@ pub use error::{CommandKind, Refusal, SendError};
 pub use plan::{BASE_CHUNK, Link, Patience, Plan, PlanError, Task};
 pub use report::{Completion, Counters, Progress, Report, SenderEvent, SenderOutput};
 
-use fusain::{Extension, Info, Message, OtaState, OtaStatus, OutcomeReport};
+use fusain::{Extension, Info, Message, OtaState, OtaStatus, Outcome, OutcomeReport};
 
 use decide::{Class, Ending, Facts, Next, Running, Step, Trigger, decide};
 use flow::{Ack, Acks, Flow};
@@ -216,6 +216,7 @@ impl Sender {
                     self.rtt.sample(rtt_ms);
                 }
             }
+            Step::Reboot => self.exchange.answered(now_ms),
             _ => {}
         }
         self.turn(now_ms, Trigger::Status(status.state));
@@ -313,9 +314,15 @@ impl Sender {
         if back {
             self.rebooted();
         }
-        // The boot number is the better witness where there is one.
-        self.activation.uptime(back, self.peer.extension == Some(true));
+        let booted_ms = now_ms.saturating_sub(u64::from(uptime_ms));
+        self.activation.uptime(back, booted_ms, self.peer.extension == Some(true));
+        let out_ms = self.out_since(now_ms);
+        let step = self.step;
         self.turn(now_ms, Trigger::Uptime { back });
+        if let Some(sent_ms) = out_ms.filter(|_| self.step != step) {
+            // What was asked before may still be answered: one command at a time.
+            self.exchange.hold(sent_ms.saturating_add(u64::from(self.line.link.min_rto_ms)));
+        }
     }
 
     /// The device was seen to have rebooted.
@@ -338,8 +345,10 @@ impl Sender {
             _ => Running::Unknown,
         };
         let flag = |flag| info.is_some_and(|info| info.flags.contains(flag));
+        let offset = self.status.and_then(|status| status.offset);
         let ours = match (self.outcome, self.plan.image_hash) {
             (None, _) => Some(false),
+            (Some(report), _) if matches!(report.outcome, Outcome::None | Outcome::Unknown) => Some(false),
             (Some(report), Some(hash)) => report.target.map(|target| target == hash),
             (Some(_), None) => None,
         };
@@ -354,7 +363,9 @@ impl Sender {
             confirmed: flag(fusain::InfoFlags::CONFIRMED),
             swap_pending: flag(fusain::InfoFlags::SWAP_PENDING),
             complete: self.flow.complete(),
-            activating: self.activation.sent,
+            stepped_back: offset.is_some_and(|offset| offset < self.flow.acked()),
+            activating: self.activation.sent(),
+            was_activated: self.activation.was_activated,
             rebooted: self.activation.rebooted,
             repeated: self.activation.repeated,
             seen: self.activation.seen,

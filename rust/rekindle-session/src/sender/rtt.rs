@@ -45,15 +45,25 @@ impl Rtt {
         self.smoothed = Some(smoothed - smoothed / 8 + rtt);
     }
 
-    /// The time after which something unanswered is sent again.
+    /// The time after which data that went unanswered is sent again.
     pub(super) fn rto_ms(&self) -> u64 {
+        self.after(self.backoff)
+    }
+
+    /// The time after which a command that went unanswered is sent again, for its n-th try. Commands back off by
+    /// themselves: one that gets through must not wait for what data has suffered.
+    pub(super) fn try_ms(&self, tries: u8) -> u64 {
+        self.after(tries.saturating_sub(1))
+    }
+
+    fn after(&self, doublings: u8) -> u64 {
         let base = match self.smoothed {
             None => self.initial_ms,
             // The deviation is kept in quarters: as it stands it is the 4·RTTVAR of RFC 6298.
             Some(smoothed) => (smoothed / 8).saturating_add(self.deviation.max(1)),
         };
         let base = u64::from(base.max(self.min_ms));
-        (base << self.backoff.min(16)).min(u64::from(self.max_ms))
+        (base << doublings.min(16)).min(u64::from(self.max_ms))
     }
 
     /// Doubles the retransmission time after a timeout.

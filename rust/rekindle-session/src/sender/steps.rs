@@ -21,14 +21,20 @@ const RESTARTS_MAX: u8 = 1;
 /// How long a pause lasts before the sender asks again, in milliseconds.
 const PAUSE_MS: u64 = 2_000;
 
+/// Time from an unexpected state to the question whether the device has rebooted, in milliseconds: a device
+/// that answers with nothing but such states is not asked without pause.
+const WEIGH_MS: u64 = 100;
+
 /// Silence of a device that answers pings after which it is believed to ignore updates, in milliseconds.
 const MUTE_MS: u64 = 20_000;
 
 /// An activation and the reboot that it leads to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Activation {
-    /// ACTIVATE was sent: from then on the device may reboot at any moment.
-    pub(super) sent: bool,
+    /// ACTIVATE was sent, and when: from then on the device may reboot at any moment.
+    pub(super) sent_ms: Option<u64>,
+    /// The device was ACTIVATED before it.
+    pub(super) was_activated: bool,
     /// Boot number before it.
     boot: Option<u32>,
     /// Whether the device has rebooted since.
@@ -45,22 +51,33 @@ pub(super) struct Activation {
 
 impl Activation {
     /// ACTIVATE is being sent.
-    fn begin(&mut self, boot: Option<u32>) {
-        *self = Self { sent: true, boot, ..Self::default() };
+    fn begin(now_ms: u64, boot: Option<u32>, was_activated: bool) -> Self {
+        Self { sent_ms: Some(now_ms), boot, was_activated, ..Self::default() }
+    }
+
+    /// ACTIVATE was sent.
+    pub(super) const fn sent(&self) -> bool {
+        self.sent_ms.is_some()
+    }
+
+    /// Forgets what is not known for certain: a reboot since ACTIVATE is, and remains so.
+    fn doubt(&mut self) {
+        self.rebooted = self.rebooted.filter(|rebooted| *rebooted);
     }
 
     /// INFO told the boot number.
     pub(super) fn booted(&mut self, boot_number: u32) {
-        if let (true, Some(boot)) = (self.sent, self.boot) {
+        if let (Some(_), Some(boot)) = (self.sent_ms, self.boot) {
             self.rebooted = Some(boot != boot_number);
         }
     }
 
-    /// A ping told whether the uptime went back.
-    pub(super) fn uptime(&mut self, back: bool, extension: bool) {
+    /// A ping told whether the uptime went back, and so when the device booted. The boot number is the better
+    /// witness where there is one.
+    pub(super) fn uptime(&mut self, back: bool, booted_ms: u64, extension: bool) {
         let better = extension && self.boot.is_some();
-        if self.sent && !better && self.rebooted != Some(true) {
-            self.rebooted = Some(back);
+        if let Some(sent_ms) = self.sent_ms.filter(|_| !better && self.rebooted != Some(true)) {
+            self.rebooted = Some(back && booted_ms > sent_ms);
         }
     }
 }
@@ -71,8 +88,11 @@ impl Sender {
         match next {
             Next::Ignore => {}
             Next::Go(step) => self.go(now_ms, step),
-            Next::Reopen if self.peer.extension == Some(true) => self.go(now_ms, Step::Info),
-            Next::Reopen => self.go(now_ms, Step::Start),
+            Next::Reopen => {
+                self.activation = Activation::default();
+                let asks = self.peer.extension == Some(true);
+                self.go(now_ms, if asks { Step::Info } else { Step::Start });
+            }
             Next::Scratch => self.scratch(now_ms),
             Next::Wait(pause) => self.wait(now_ms, pause),
             Next::Persist => self.persist(now_ms),
@@ -80,10 +100,10 @@ impl Sender {
             Next::Older => self.older(now_ms),
             Next::Weigh(state) => {
                 self.activation.seen = Some(state);
-                self.activation.rebooted = None;
-                self.line.ping_soon(now_ms);
-                self.exchange = Exchange::due(now_ms);
-                self.exchange.about_boot = true;
+                self.activation.doubt();
+                let soon_ms = now_ms.saturating_add(WEIGH_MS);
+                self.line.ping_soon(soon_ms);
+                self.exchange.ask_about_boot(soon_ms);
             }
             Next::Finish(ending) => self.end = Some(Ok(ending)),
             Next::Fail(failure) => self.fail(now_ms, failure),
@@ -118,12 +138,13 @@ impl Sender {
             Step::Activate => {
                 self.reached(2);
                 let boot = self.peer.info.filter(|_| self.peer.extension == Some(true));
-                self.activation.begin(boot.map(|info| info.boot_number));
+                let activated = self.status.is_some_and(|status| status.state == OtaState::Activated);
+                self.activation = Activation::begin(now_ms, boot.map(|info| info.boot_number), activated);
                 self.outcome = None;
             }
             Step::Reboot => {
                 self.activation.seen = None;
-                self.activation.rebooted = None;
+                self.activation.doubt();
                 self.activation.awaited_ms.get_or_insert(now_ms);
             }
             Step::Outcome => {
@@ -141,7 +162,7 @@ impl Sender {
         match step {
             Step::Start | Step::Verify | Step::Activate | Step::Abort => true,
             Step::Query(why) => why != Why::Entry && why != Why::Rebooted,
-            Step::Info => !self.activation.sent,
+            Step::Info => !self.activation.sent(),
             Step::Data | Step::Reboot | Step::Outcome | Step::Pause(_) | Step::Offline => false,
         }
     }
@@ -241,7 +262,8 @@ impl Sender {
 
     /// The present command is not answered: goes on asking as long as the plan's patience for it lasts.
     pub(super) fn persist(&mut self, now_ms: u64) {
-        let silent_ms = now_ms.saturating_sub(self.peer.answered_ms);
+        // An answer to the command would have ended the step: whatever else came since is none.
+        let silent_ms = now_ms.saturating_sub(self.peer.answered_ms.min(self.since_ms));
         let patience_ms = self.away_ms();
         let alive = self.peer.alive_ms.is_some_and(|alive_ms| alive_ms >= self.since_ms);
         if silent_ms < if alive { patience_ms.min(MUTE_MS) } else { patience_ms } {
@@ -249,14 +271,14 @@ impl Sender {
             return;
         }
         // What the device said before it fell silent says more than its silence.
-        let refused = matches!(self.step, Step::Query(Why::Refused(_, Class::Fatal | Class::Hash)));
+        let refused = matches!(self.step, Step::Query(Why::Refused(_, Class::Fatal)));
         self.fail(now_ms, if refused { Failure::Refusal } else { Failure::Silent });
     }
 
     /// Patience with a device that is away: a reboot with a swap takes longer than anything else.
     pub(super) fn away_ms(&self) -> u64 {
         let patience = &self.plan.patience;
-        if self.activation.sent { patience.reboot_ms } else { patience.away_ms }
+        if self.activation.sent() { patience.reboot_ms } else { patience.away_ms }
     }
 
     /// Asks for the next older outcome, as far as the plan wants them.
@@ -298,7 +320,7 @@ impl Sender {
         let waited = |since: Option<u64>| now_ms.saturating_sub(since.unwrap_or(now_ms));
         let error = match failure {
             Failure::Refusal => self.refused(waited(self.paused_ms)),
-            Failure::Silent if self.activation.sent => SendError::NotReturned {
+            Failure::Silent if self.activation.sent() => SendError::NotReturned {
                 waited_ms: waited(self.activation.awaited_ms.or(Some(self.since_ms))),
             },
             Failure::Silent => SendError::Silent {
@@ -307,7 +329,7 @@ impl Sender {
                 silent_ms: now_ms.saturating_sub(self.peer.answered_ms),
                 alive: self.peer.alive_ms.is_some_and(|alive_ms| alive_ms >= self.since_ms),
             },
-            Failure::LinkLost if self.activation.sent => SendError::NotReturned {
+            Failure::LinkLost if self.activation.sent() => SendError::NotReturned {
                 waited_ms: waited(self.activation.awaited_ms.or(Some(self.since_ms))),
             },
             Failure::LinkLost => SendError::LinkLost { offset, away_ms: waited(Some(self.since_ms)) },

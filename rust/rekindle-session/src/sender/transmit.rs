@@ -14,6 +14,13 @@ use super::report::{SenderEvent, SenderOutput};
 /// (PROTOCOL.md §3).
 const PING_MS: u64 = 8_000;
 
+/// Most that data waits for the answer to a ping on a shared line, in milliseconds. Well below [`PING_MS`]: a
+/// device that answers no pings must not keep everything else waiting.
+const PONG_MS: u64 = 1_000;
+
+/// Silence on a shared line after which a ping need not wait for the answer to a command, in milliseconds.
+const TURN_MS: u64 = 2_000;
+
 /// Time between two questions about a reboot or an outcome, in milliseconds.
 pub(super) const POLL_MS: u64 = 1_000;
 
@@ -63,6 +70,19 @@ impl Exchange {
         if self.out.take().is_some() {
             self.due_ms = now_ms.saturating_add(POLL_MS);
             self.tries = 0;
+        }
+    }
+
+    /// Not before then.
+    pub(super) fn hold(&mut self, until_ms: u64) {
+        self.due_ms = self.due_ms.max(until_ms);
+    }
+
+    /// The next question is about the boot: then, or when the present one is answered.
+    pub(super) fn ask_about_boot(&mut self, due_ms: u64) {
+        self.about_boot = true;
+        if self.out.is_none() {
+            self.due_ms = due_ms;
         }
     }
 
@@ -141,8 +161,8 @@ impl Sender {
                 return Some(self.ping(now_ms));
             }
             // On a shared line a ping goes alone, and data waits for its answer.
-            if self.nothing_out() {
-                self.line.pong_until_ms = Some(now_ms.saturating_add(self.rtt.rto_ms()));
+            if now_ms >= self.turn_ms(now_ms) {
+                self.line.pong_until_ms = Some(now_ms.saturating_add(self.rtt.rto_ms().min(PONG_MS)));
                 return Some(self.ping(now_ms));
             }
             return None;
@@ -166,9 +186,19 @@ impl Sender {
         self.line.link.half_duplex || (self.step == Step::Data && self.flow.acks() == Acks::Burst)
     }
 
-    /// Nothing is out that the device may be answering.
-    fn nothing_out(&self) -> bool {
-        if self.step == Step::Data { self.flow.in_flight() == 0 } else { self.exchange.out.is_none() }
+    /// Since when an unanswered command or data has been out, if any is.
+    pub(super) fn out_since(&self, now_ms: u64) -> Option<u64> {
+        let data = self.step == Step::Data && self.flow.in_flight() > 0;
+        if data { Some(now_ms) } else { self.exchange.out.map(|(sent_ms, _)| sent_ms) }
+    }
+
+    /// When a ping can go out on a shared line: at once if the device has nothing to answer; else when it has
+    /// taken so long that it is probably busy or gone. Running into its answer then costs one retry, not pinging
+    /// would cost its patience.
+    fn turn_ms(&self, now_ms: u64) -> u64 {
+        let out =
+            if self.step == Step::Data { self.flow.in_flight() > 0 } else { self.exchange.out.is_some() };
+        if out { self.line.free_us.div_ceil(1_000).saturating_add(TURN_MS) } else { now_ms }
     }
 
     fn ping(&mut self, now_ms: u64) -> SenderOutput {
@@ -248,7 +278,7 @@ impl Sender {
 
     /// How long the present command may take to be answered.
     fn answer_ms(&self) -> u64 {
-        let rto_ms = self.rtt.rto_ms();
+        let rto_ms = self.rtt.try_ms(1);
         let doubled = |first_ms: u64| first_ms << self.exchange.tries.saturating_sub(1).min(8);
         let size = u64::from(self.plan.size);
         match self.step {
@@ -262,7 +292,7 @@ impl Sender {
             Step::Verify => doubled(rto_ms.saturating_add(4_000).saturating_add(size / 128)),
             Step::Activate => doubled(rto_ms.max(3_000)),
             Step::Reboot | Step::Outcome => rto_ms.max(POLL_MS),
-            _ => rto_ms,
+            _ => self.rtt.try_ms(self.exchange.tries),
         }
     }
 
@@ -343,10 +373,6 @@ impl Sender {
         }
         let command = self.command();
         self.timed_out(command);
-        // Only QUERY is answered at once; what the others take says nothing about the round trip.
-        if matches!(self.step, Step::Query(_)) {
-            self.rtt.back_off();
-        }
         if self.exchange.tries < self.tries() {
             self.exchange.again(now_ms);
             return;
@@ -401,7 +427,7 @@ impl Sender {
     /// When to poll again if nothing comes.
     pub(super) fn wake_ms(&self, now_ms: u64) -> u64 {
         let offline = self.step == Step::Offline;
-        let waits_for_turn = offline || (self.takes_turns() && !self.nothing_out());
+        let turn_ms = if self.takes_turns() { self.turn_ms(now_ms) } else { now_ms };
         let command_ms = match self.exchange.out {
             _ if matches!(self.step, Step::Data | Step::Pause(_) | Step::Offline) => None,
             Some((_, overdue_ms)) => Some(overdue_ms),
@@ -409,7 +435,7 @@ impl Sender {
         };
         let data_ms = self.line.data_until_ms.filter(|_| self.step == Step::Data);
         let times = [
-            (!waits_for_turn).then_some(self.line.ping_ms),
+            (!offline).then_some(self.line.ping_ms.max(turn_ms)),
             command_ms,
             data_ms,
             self.line.quiet_ms,
