@@ -171,6 +171,16 @@ fn lengths_that_lie() {
     assert_eq!(patched(42, &[31, 0]), ImageError::TlvLength { offset: 40, kind: 0x10, len: 31 });
 }
 
+/// One to three bytes behind the last record are too few for another: to read it would be to read beyond the area.
+#[test]
+fn areas_that_end_within_a_head() {
+    for rest in 1..4 {
+        let areas = area(tlv::AREA_MAGIC, &[hash(), vec![0; rest]]);
+        let end = 76 + u32::try_from(rest).unwrap();
+        assert_eq!(Image::parse(&forge(0, &areas)).unwrap_err(), ImageError::TlvOverrun { offset: 76, end });
+    }
+}
+
 #[test]
 fn areas_that_contradict_the_header() {
     let inner = area(tlv::PROTECTED_MAGIC, &[tlv_bytes(tlv::SECURITY_COUNTER, &[1, 0, 0, 0])]);
@@ -265,6 +275,11 @@ fn of_several_signatures_the_one_by_the_key_counts() {
     let at = usize::try_from(found.signature.unwrap().offset).unwrap();
     assert_eq!(&bytes[at..at + 64], signature);
     assert_eq!(found.key_hash, Some(key.key_hash()));
+    // The first of them for the other key, and for whoever asks for none.
+    let first = u32::try_from(hashed + 4 + 36 + 36 + 4).unwrap();
+    for found in [scan(Scan::for_key(limit, other.key_hash())), scan(Scan::new(limit))] {
+        assert_eq!((found.signature.map(|s| s.offset), found.signatures), (Some(first), 2));
+    }
     assert_eq!(scan(Scan::for_key(limit, [0; 32])).signature, None);
     assert_eq!(scan(Scan::new(limit)).key_hash, Some(other.key_hash()));
 }

@@ -52,6 +52,12 @@ fn slot_overflow_is_refused_to_the_byte() {
         SignError::SlotOverflow { image: image.len() as u64, trailer: trailer.into(), slot: slot - 1 }
     );
     assert!(error.to_string().contains("by 1:"), "{error}");
+    // Where MCUboot overwrites, there is no status of a swap.
+    let slot = u32::try_from(image.len()).unwrap() + 2 * 8 + 16;
+    let exact = SignOptions { slot_size: Some(slot), overwrite_only: true, ..options() };
+    assert_eq!(sign(&[1; 1000], &exact, &key).unwrap(), image);
+    let short = SignOptions { slot_size: Some(slot - 1), ..exact };
+    assert!(matches!(sign(&[1; 1000], &short, &key), Err(SignError::SlotOverflow { trailer: 32, .. })));
 }
 
 #[test]
