@@ -19,6 +19,7 @@ pub mod device;
 pub mod flash;
 pub mod image;
 pub mod link;
+pub mod rates;
 pub mod rng;
 pub mod virtual_appliance;
 pub mod world;

@@ -206,6 +206,9 @@ impl Link {
     /// Sends a frame as soon as the line is free for this end; gives the time at which its last byte has left.
     pub fn send(&mut self, now_ns: u64, from: End, frame: &[u8]) -> u64 {
         let config = self.config;
+        // On a shared line the gap is kept from what the other end said last, too; nobody waits for it to end.
+        let heard_ns = self.directions[from.other().index()].free_ns;
+        let quiet_ns = if config.half_duplex && heard_ns <= now_ns { heard_ns + config.gap_ns } else { 0 };
         let direction = &mut self.directions[from.index()];
         direction.traffic.frames += 1;
         direction.traffic.bytes += frame.len() as u64;
@@ -213,7 +216,7 @@ impl Link {
             direction.traffic.lost += u64::from(!self.up);
             return now_ns;
         }
-        let start_ns = now_ns.max(direction.free_ns + config.gap_ns);
+        let start_ns = now_ns.max(direction.free_ns + config.gap_ns).max(quiet_ns);
         direction.free_ns = config.left_ns(start_ns, frame.len());
         let left_ns = direction.free_ns;
         let mut flight = Flight { bytes: frame.to_vec(), start_ns, held_ns: 0, delivered: 0 };
@@ -390,10 +393,22 @@ mod tests {
         assert_eq!(heard[49..], [2; 47]);
         assert!(link.traffic(End::Device).collided >= 48);
         // One after the other, nothing happens.
-        link.send(SECOND, End::Controller, &[1; 96]);
-        link.send(SECOND + SECOND / 10, End::Device, &[2; 96]);
+        let left = link.send(SECOND, End::Controller, &[1; 96]);
+        link.send(left, End::Device, &[2; 96]);
         assert_eq!(bytes(&link.arrived(FAR, End::Device)), [1; 96]);
         assert_eq!(bytes(&link.arrived(FAR, End::Controller)), [2; 96]);
+    }
+
+    #[test]
+    fn the_gap_of_a_shared_line_is_kept_by_both_ends() {
+        let mut link = Link::new(LinkConfig::rs485(9600, 500_000), 1);
+        let asked = link.send(0, End::Controller, &[1; 96]);
+        let answered = link.send(asked, End::Device, &[2; 96]);
+        assert_eq!(answered - asked, 500_000 + SECOND / 10);
+        assert_eq!(
+            link.send(answered + 400_000, End::Controller, &[3; 96]) - answered,
+            500_000 + SECOND / 10
+        );
     }
 
     #[test]

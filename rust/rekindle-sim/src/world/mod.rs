@@ -40,6 +40,13 @@ pub struct Summary {
     pub stranded: u32,
     /// Outcomes that the device could not tell.
     pub unknown_outcomes: u32,
+    /// From the first byte of the last transfer that began or resumed to the acknowledgement of its last, in
+    /// nanoseconds.
+    pub transfer_ns: Option<u64>,
+    /// Bytes of the image at which that transfer began.
+    pub transfer_from: u32,
+    /// Bytes that arrived at the device and were lost because nothing could keep them.
+    pub rx_lost: u64,
     /// What the senders sent, summed up.
     pub counters: Counters,
     /// Bytes on the wire, from the controller and from the device.
@@ -68,6 +75,7 @@ pub struct World {
     safe_at_ns: Option<u64>,
     /// When the next sender begins.
     sender_at_ns: Option<u64>,
+    transfer_at_ns: u64,
     summary: Summary,
     trace: Option<Trace>,
 }
@@ -130,6 +138,7 @@ impl World {
             link_at_ns: None,
             safe_at_ns: None,
             sender_at_ns: None,
+            transfer_at_ns: 0,
             summary: Summary::default(),
             trace: None,
         };
@@ -154,21 +163,38 @@ impl World {
     /// # Errors
     /// The [`Broken`] invariant.
     pub fn run(mut self) -> Result<Summary, Broken> {
+        if self.run_updates()? == Ended::Stranded {
+            return Ok(self.summary);
+        }
+        self.make_peace();
+        let last = self.rescue();
+        self.install(last)?;
+        Ok(self.summary)
+    }
+
+    /// The same without the last update in peace: for measurements.
+    ///
+    /// # Errors
+    /// The [`Broken`] invariant.
+    pub fn measure(mut self) -> Result<Summary, Broken> {
+        self.run_updates()?;
+        Ok(self.summary)
+    }
+
+    fn run_updates(&mut self) -> Result<Ended, Broken> {
         self.summary.first_operation = self.device.flash().operations();
         for update in 0..self.scenario.updates.len() {
             if self.install(update)? == Ended::Stranded && self.device.endpoint().is_none() {
                 // An image that crashes at once and is never reverted: no update session can help.
-                return Ok(self.summary);
+                return Ok(Ended::Stranded);
             }
         }
         self.summary.operations = self.device.flash().operations() - self.summary.first_operation;
         self.summary.elapsed_ns = self.now_ns;
         self.summary.wire_bytes =
             (self.link.traffic(End::Controller).bytes, self.link.traffic(End::Device).bytes);
-        self.make_peace();
-        let last = self.rescue();
-        self.install(last)?;
-        Ok(self.summary)
+        self.summary.rx_lost = self.device.rx_lost();
+        Ok(Ended::Done)
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {

@@ -276,8 +276,22 @@ impl World {
         let came = self.poll_sender(update, &mut events);
         for event in events {
             self.tell(|| format!("sender: {event:?}"));
+            self.time_transfer(&event);
         }
         came
+    }
+
+    fn time_transfer(&mut self, event: &SenderEvent) {
+        match event {
+            SenderEvent::Started { .. } => {
+                (self.transfer_at_ns, self.summary.transfer_from) = (self.now_ns, 0)
+            }
+            SenderEvent::Resumed { offset, .. } => {
+                (self.transfer_at_ns, self.summary.transfer_from) = (self.now_ns, *offset);
+            }
+            SenderEvent::Verifying => self.summary.transfer_ns = Some(self.now_ns - self.transfer_at_ns),
+            _ => {}
+        }
     }
 
     fn poll_sender(

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the links are promised to carry. Virtual time: the figures are the same on every machine.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an integration test")]
+
+use rekindle_sim::rates::{LINK_CUT, POWER_CUT, Setup, after_cut};
+
+#[test]
+fn lossless_links_come_within_three_percent_of_their_bounds() {
+    let setups = [
+        Setup::full_duplex(),
+        Setup::lock_step(),
+        Setup::lock_step_near(),
+        Setup::rs485(),
+        Setup::erasing(),
+        Setup::stalling(),
+        Setup::fast(),
+    ];
+    for setup in setups {
+        let name = setup.name;
+        let rate = setup.run().unwrap();
+        let share = rate.of_bound();
+        assert!((0.97..1.005).contains(&share), "{name}: {share}");
+        assert_eq!(rate.summary.counters.bytes_again, 0, "{name}");
+    }
+}
+
+#[test]
+fn the_bounds_are_those_of_the_protocol() {
+    // 100 bytes in a frame of 121 bytes, and 3 of 256 bytes are stuffed.
+    let share = |setup: Setup| setup.bound() / 11_520.0;
+    assert!((0.785..0.800).contains(&share(Setup::full_duplex())));
+    assert!((0.745..0.760).contains(&share(Setup::rs485())));
+}
+
+#[test]
+fn one_lost_frame_of_a_hundred_costs_less_than_fifteen_percent() {
+    let lossless = Setup::full_duplex().run().unwrap().bytes_per_second;
+    let rates: Vec<f64> =
+        (1..=10).map(|seed| Setup::lossy().seeded(seed).run().unwrap().bytes_per_second / lossless).collect();
+    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+    println!("{rates:?}: {mean}");
+    assert!(mean >= 0.85, "{mean}: {rates:?}");
+}
+
+#[test]
+fn a_cut_costs_no_more_than_a_sector_and_what_was_on_its_way() {
+    for mishap in [POWER_CUT, LINK_CUT] {
+        let summary = after_cut(mishap).unwrap();
+        assert!(summary.transfer_from > 0, "{mishap:?}: it began again from scratch");
+        assert!(summary.counters.bytes_again <= 4096 + 24 * 100, "{mishap:?}: {:?}", summary.counters);
+    }
+}
