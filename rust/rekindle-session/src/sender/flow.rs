@@ -263,3 +263,137 @@ impl Flow {
         self.window > 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(frames: u8) -> Flow {
+        let mut flow = Flow::new(100_000);
+        flow.shape(100, frames, Acks::Each);
+        flow.resume(0);
+        flow
+    }
+
+    /// Sends what the window allows; returns the number of frames and the bytes sent again.
+    fn fill(flow: &mut Flow, now_ms: u64) -> (u32, u32) {
+        let (mut frames, mut again) = (0, 0);
+        while flow.peek().is_some() {
+            again += flow.sent(now_ms, now_ms);
+            frames += 1;
+        }
+        (frames, again)
+    }
+
+    #[test]
+    fn sends_a_window_and_one_for_each_acknowledgement() {
+        let mut flow = window(8);
+        assert_eq!(fill(&mut flow, 0), (8, 0));
+        for k in 1..20 {
+            assert_eq!(flow.acknowledge(k * 100, 10), Ack::Forward { rtt_ms: (k % 8 == 1).then_some(10) });
+            assert_eq!(fill(&mut flow, 0), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_gap_leads_back_once_however_often_it_is_answered() {
+        let mut flow = window(8);
+        fill(&mut flow, 0);
+        flow.acknowledge(300, 10);
+        assert!(flow.gap());
+        assert_eq!(fill(&mut flow, 11), (8, 500), "from the acknowledged offset, frames 4 to 11");
+        for _ in 0..5 {
+            assert!(!flow.gap(), "an echo");
+        }
+        assert_eq!(flow.peek(), None);
+        flow.acknowledge(500, 20);
+        assert!(flow.gap(), "the gap after it");
+        assert_eq!(flow.peek().map(|(offset, _)| offset), Some(500));
+    }
+
+    #[test]
+    fn a_gap_answer_with_nothing_on_the_way_is_an_echo() {
+        let mut flow = window(8);
+        assert!(!flow.gap());
+        fill(&mut flow, 0);
+        flow.acknowledge(800, 10);
+        assert!(!flow.gap());
+    }
+
+    #[test]
+    fn overtaken_repeated_and_impossible_acknowledgements_move_nothing() {
+        let mut flow = window(8);
+        fill(&mut flow, 0);
+        flow.acknowledge(500, 10);
+        for stale in [0, 300, 500, 100_001, u32::MAX] {
+            assert_eq!(flow.acknowledge(stale, 11), Ack::Stale);
+        }
+        assert_eq!((flow.acked(), flow.in_flight()), (500, 3));
+    }
+
+    #[test]
+    fn an_acknowledgement_of_more_than_was_sent_again_skips_it() {
+        let mut flow = window(8);
+        fill(&mut flow, 0);
+        flow.lost();
+        flow.sent(600, 600);
+        flow.acknowledge(800, 610);
+        assert_eq!(flow.peek(), Some((800, 100)), "what arrived after all is not sent again");
+    }
+
+    #[test]
+    fn only_what_was_sent_once_is_timed() {
+        let mut flow = window(1);
+        flow.sent(0, 0);
+        flow.lost();
+        flow.sent(500, 500);
+        assert_eq!(flow.acknowledge(100, 520), Ack::Forward { rtt_ms: None });
+        flow.sent(520, 520);
+        assert_eq!(flow.acknowledge(200, 540), Ack::Forward { rtt_ms: Some(20) });
+    }
+
+    #[test]
+    fn the_last_chunk_is_what_is_left() {
+        let mut flow = window(8);
+        flow.resume(99_950);
+        assert_eq!(flow.peek(), Some((99_950, 50)));
+        flow.sent(0, 0);
+        assert_eq!(flow.peek(), None);
+        flow.acknowledge(100_000, 1);
+        assert!(flow.complete());
+    }
+
+    #[test]
+    fn a_burst_goes_out_whole_and_waits_for_its_answer() {
+        let mut flow = Flow::new(100_000);
+        flow.shape(100, 4, Acks::Burst);
+        flow.resume(0);
+        assert_eq!(fill(&mut flow, 0).0, 4);
+        assert!(flow.listening());
+        flow.acknowledge(200, 50);
+        assert!(flow.listening(), "the rest of the burst may still be answered");
+        assert_eq!(flow.peek(), None);
+        flow.go_back();
+        assert_eq!(fill(&mut flow, 60), (4, 200));
+        flow.acknowledge(600, 100);
+        assert_eq!(fill(&mut flow, 100).0, 4, "all of it acknowledged: the next one");
+    }
+
+    #[test]
+    fn after_a_loss_the_window_is_what_the_round_trip_holds() {
+        let mut flow = window(100);
+        fill(&mut flow, 0);
+        flow.acknowledge(100, 100);
+        flow.sent(100, 100);
+        // That frame has waited behind a hundred others: 10 ms each.
+        flow.acknowledge(10_100, 1_100);
+        assert_eq!(flow.allowed(), 100, "a link that loses nothing may queue");
+        fill(&mut flow, 1_100);
+        assert!(flow.gap());
+        assert_eq!(
+            flow.allowed(),
+            11,
+            "a hundred frames took 1000 ms where one takes 100: ten, and one more"
+        );
+    }
+}

@@ -200,7 +200,7 @@ impl Sender {
     }
 
     fn on_status(&mut self, now_ms: u64, status: &OtaStatus) {
-        self.peer.answered_ms = now_ms;
+        self.peer.answered_after(now_ms);
         let before = self.status.replace(*status).map(|before| before.state);
         if before != Some(status.state) && self.plan.task != Task::Status {
             match status.state {
@@ -363,6 +363,7 @@ impl Sender {
             confirmed: flag(fusain::InfoFlags::CONFIRMED),
             swap_pending: flag(fusain::InfoFlags::SWAP_PENDING),
             complete: self.flow.complete(),
+            estranged: self.peer.estranged,
             stepped_back: offset.is_some_and(|offset| offset < self.flow.acked()),
             activating: self.activation.sent(),
             was_activated: self.activation.was_activated,

@@ -7,6 +7,10 @@ use fusain::Info;
 /// that answer pings from a cache, make it lag without one.
 const UPTIME_SLACK_MS: i64 = 3_000;
 
+/// Silence after which RECEIVING may be another sender's session, in milliseconds: half of the time after which
+/// a receiver lets one be taken over (PROTOCOL.md §8).
+const ESTRANGED_MS: u64 = 30_000;
+
 /// The device at the other end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Peer {
@@ -20,12 +24,20 @@ pub(super) struct Peer {
     pub(super) alive_ms: Option<u64>,
     /// When it last answered something about updates.
     pub(super) answered_ms: u64,
+    /// Its last STATUS came after a silence in which another sender may have taken the session over.
+    pub(super) estranged: bool,
 }
 
 impl Peer {
     /// Nothing is known; silence counts from now on.
     pub(super) fn new(now_ms: u64) -> Self {
         Self { answered_ms: now_ms, ..Self::default() }
+    }
+
+    /// Takes note of a STATUS.
+    pub(super) fn answered_after(&mut self, now_ms: u64) {
+        self.estranged = now_ms.saturating_sub(self.answered_ms) > ESTRANGED_MS;
+        self.answered_ms = now_ms;
     }
 
     /// Takes INFO. Returns whether its boot number shows a reboot.
