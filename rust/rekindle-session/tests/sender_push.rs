@@ -10,7 +10,7 @@
 
 mod sender_model;
 
-use fusain::{Mode, OtaState, Outcome};
+use fusain::{InfoFlags, Mode, OtaState, Outcome};
 use rekindle_session::sender::{
     CommandKind, Completion, Link, Patience, Plan, PlanError, SendError, SenderEvent, Task,
 };
@@ -124,6 +124,10 @@ fn every_fate_is_reported_as_it_was() {
         let mut world = World::new(push(&image), serial(), Device { fate, ..Device::windowed(8) }, &image);
         let report = world.run().unwrap();
         assert_eq!(report.completion, expected, "{fate:?}");
+        let reboots = if expected == Completion::Reverted { 2 } else { 1 };
+        assert_eq!(report.counters.reboots, reboots, "{fate:?}: {:?}", world.events);
+        let flags = report.info.unwrap().flags;
+        assert_eq!(flags.contains(InfoFlags::CONFIRMED), expected != Completion::UnderTest, "{fate:?}");
         if fate == Fate::Revert(10_000) {
             let outcome = report.outcome.unwrap();
             assert_eq!((outcome.stage, outcome.code, outcome.reset_cause), (Some(7), Some(-5), Some(16)));
@@ -190,6 +194,38 @@ fn a_reboot_of_the_device_costs_at_most_a_sector_and_what_was_in_flight() {
         assert_eq!(world.device.running, TARGET);
         let bound = 4_096 + 2 * u64::from(window.max(1)) * 100;
         assert!(report.counters.bytes_again <= bound, "{window} {resume:?}: {:?}", report.counters);
+    }
+}
+
+#[test]
+fn a_device_that_initializes_after_a_reboot_is_waited_for() {
+    let image = image(20_000);
+    for device in [Device { resume: Resume::AtStart, ..Device::base() }, Device::windowed(24)] {
+        let device = Device { initializes_us: 700_000, ..device };
+        let mut world = World::new(push(&image), serial(), device, &image);
+        world.run_while(|world| world.device.bytes().len() < 9_000);
+        let now_us = world.now_us;
+        world.device.reboot(now_us);
+        world.run().unwrap();
+        assert_eq!(world.device.running, TARGET);
+    }
+}
+
+/// After its reboot the device answers every frame at once: nobody has told it of a window. Those answers run
+/// into the burst, so the sender must notice soon.
+#[test]
+fn a_reboot_on_a_shared_line_is_noticed() {
+    let image = image(40_000);
+    for (boot_ms, at) in [(3_000, 20_480), (1, 20_480), (50, 20_500), (300, 21_000), (1, 22_222)] {
+        let device = Device { coalesced: true, boot_ms, ..Device::windowed(16) };
+        let plan = Plan { activate: false, ..push(&image) };
+        let mut world = World::new(plan, Link::serial_half_duplex(115_200), device, &image);
+        world.run_while(|world| world.device.bytes().len() < at);
+        let (now_us, collisions) = (world.now_us, world.collisions);
+        world.device.reboot(now_us);
+        world.run().unwrap();
+        assert_eq!((world.device.bytes(), collisions), (&image[..], 0));
+        assert!(world.now_us - now_us < 20_000_000, "{boot_ms} {at}: {} us", world.now_us - now_us);
     }
 }
 

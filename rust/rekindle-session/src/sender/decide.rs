@@ -34,6 +34,8 @@ pub(super) enum Step {
     Pause(Pause),
     /// The link.
     Offline,
+    /// INFO once more, so that the report tells how the device is at the end.
+    Last(Ending),
 }
 
 /// Why QUERY was sent.
@@ -162,6 +164,8 @@ pub(super) struct Facts {
     pub(super) complete: bool,
     /// The last STATUS came after so long a silence that the session may be another sender's.
     pub(super) estranged: bool,
+    /// Data and QUERY have followed one another without progress: the device may have rebooted unnoticed.
+    pub(super) in_circles: bool,
     /// The last STATUS named an offset below what had been acknowledged.
     pub(super) stepped_back: bool,
     /// ACTIVATE was sent; the reboot may happen at any time.
@@ -253,6 +257,7 @@ pub(super) fn decide(step: Step, trigger: Trigger, facts: &Facts) -> Next {
         (Step::Offline, Trigger::LinkUp) => Next::Go(Step::Info),
         (Step::Offline, Trigger::Elapsed) => Next::Fail(Failure::LinkLost),
         (Step::Offline, _) => Next::Ignore,
+        (Step::Last(ending), Trigger::Info | Trigger::Silent | Trigger::LinkLost) => Next::Finish(ending),
         (_, Trigger::LinkLost) => Next::Go(Step::Offline),
 
         (Step::Info, Trigger::Info | Trigger::Silent) => entry(facts),
@@ -269,7 +274,7 @@ pub(super) fn decide(step: Step, trigger: Trigger, facts: &Facts) -> Next {
         (Step::Pause(_), Trigger::Elapsed) if facts.activating => Next::Go(Step::Reboot),
         (Step::Pause(_), Trigger::Elapsed) if facts.task == Task::Push => Next::Go(Step::Start),
         (Step::Pause(_), Trigger::Elapsed) => Next::Go(Step::Query(Why::Entry)),
-        (Step::Info | Step::Query(_) | Step::Pause(_), _) => Next::Ignore,
+        (Step::Info | Step::Query(_) | Step::Pause(_) | Step::Last(_), _) => Next::Ignore,
     }
 }
 
@@ -320,7 +325,9 @@ fn by_state(state: OtaState, facts: &Facts) -> Next {
         // Only START's answer proves whose session it is.
         (_, OtaState::Receiving) if facts.estranged => Next::Reopen,
         // It lost what was not durable yet, so it has rebooted: whoever does not ask again is a base sender to it.
-        (_, OtaState::Receiving) if facts.stepped_back && facts.extension => Next::Reopen,
+        (_, OtaState::Receiving) if facts.extension && (facts.stepped_back || facts.in_circles) => {
+            Next::Reopen
+        }
         (_, OtaState::Receiving) => Next::Go(Step::Data),
         (_, OtaState::Received) => Next::Go(Step::Verify),
         (_, OtaState::Verified) => verified(facts),
@@ -524,7 +531,7 @@ mod tests {
 
     use super::*;
 
-    const STEPS: [Step; 18] = [
+    const STEPS: [Step; 19] = [
         Step::Info,
         Step::Start,
         Step::Data,
@@ -543,6 +550,7 @@ mod tests {
         Step::Outcome,
         Step::Pause(Pause::Unsafe),
         Step::Offline,
+        Step::Last(Ending::Rebooted(Verdict::Reported)),
     ];
 
     fn triggers() -> std::vec::Vec<Trigger> {
@@ -574,6 +582,7 @@ mod tests {
             swap_pending: false,
             complete: false,
             estranged: false,
+            in_circles: false,
             stepped_back: false,
             activating,
             rebooted: None,
@@ -621,7 +630,7 @@ mod tests {
     fn a_lost_link_is_never_ignored_and_silence_always_leads_somewhere() {
         for step in STEPS {
             for facts in [facts(false, false), facts(true, true)] {
-                if step != Step::Offline {
+                if !matches!(step, Step::Offline | Step::Last(_)) {
                     assert_eq!(decide(step, Trigger::LinkLost, &facts), Next::Go(Step::Offline));
                 }
                 let asks = !matches!(step, Step::Offline | Step::Pause(_) | Step::Reboot);

@@ -55,6 +55,9 @@ use rtt::Rtt;
 use steps::Activation;
 use transmit::{Exchange, Line};
 
+/// Times that data goes back to the same offset before QUERY has to tell what the device wants.
+const FRUITLESS_MAX: u8 = 2;
+
 /// One plan on its way to one device.
 #[derive(Clone, Debug)]
 pub struct Sender {
@@ -84,6 +87,8 @@ pub struct Sender {
     best: (u32, u8),
     /// Detours without progress.
     detours: u8,
+    /// Times that data went back to the same offset.
+    fruitless: u8,
     opened: bool,
     counters: Counters,
     outbox: Outbox,
@@ -116,6 +121,7 @@ impl Sender {
             paused_ms: None,
             best: (0, 0),
             detours: 0,
+            fruitless: 0,
             opened: false,
             counters: Counters::default(),
             outbox: Outbox::default(),
@@ -234,6 +240,7 @@ impl Sender {
                     self.rtt.sample(rtt_ms);
                 }
                 self.exchange.renew();
+                self.fruitless = 0;
                 self.progressed();
                 self.outbox.acknowledged(self.flow.acked());
                 self.await_data(now_ms);
@@ -271,6 +278,11 @@ impl Sender {
 
     fn went_back(&mut self, now_ms: u64) {
         self.counters.gaps = self.counters.gaps.saturating_add(1);
+        self.fruitless = self.fruitless.saturating_add(1);
+        if self.fruitless > FRUITLESS_MAX {
+            self.turn(now_ms, Trigger::Silent);
+            return;
+        }
         self.outbox.push(SenderEvent::WentBack { offset: self.flow.acked() });
         self.await_data(now_ms);
     }
@@ -311,7 +323,8 @@ impl Sender {
     fn on_pong(&mut self, now_ms: u64, uptime_ms: u32) {
         self.line.pong();
         let Some(back) = self.peer.pinged(now_ms, uptime_ms) else { return };
-        if back {
+        // Of a device that tells its boot number, INFO will say so.
+        if back && self.peer.info.is_none() {
             self.rebooted();
         }
         let booted_ms = now_ms.saturating_sub(u64::from(uptime_ms));
@@ -364,6 +377,7 @@ impl Sender {
             swap_pending: flag(fusain::InfoFlags::SWAP_PENDING),
             complete: self.flow.complete(),
             estranged: self.peer.estranged,
+            in_circles: self.detours > 1,
             stepped_back: offset.is_some_and(|offset| offset < self.flow.acked()),
             activating: self.activation.sent(),
             was_activated: self.activation.was_activated,

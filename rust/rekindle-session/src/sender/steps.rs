@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Carries decisions out: enters steps, counts detours, finds the words for an end.
 
-use fusain::{Constraint, OtaState, Outcome};
+use fusain::{ApplianceState, Constraint, OtaState, Outcome, Reason};
 
 use super::Sender;
 use super::decide::{Class, Ending, Failure, Next, Pause, Step, Verdict, Why};
@@ -24,6 +24,9 @@ const PAUSE_MS: u64 = 2_000;
 /// Time from an unexpected state to the question whether the device has rebooted, in milliseconds: a device
 /// that answers with nothing but such states is not asked without pause.
 const WEIGH_MS: u64 = 100;
+
+/// Least patience with an appliance that is initializing, in milliseconds.
+const INITIALIZING_MS: u64 = 30_000;
 
 /// Silence of a device that answers pings after which it is believed to ignore updates, in milliseconds.
 const MUTE_MS: u64 = 20_000;
@@ -105,6 +108,10 @@ impl Sender {
                 self.line.ping_soon(soon_ms);
                 self.exchange.ask_about_boot(soon_ms);
             }
+            // The verdict may be newer than what INFO said of the running image.
+            Next::Finish(ending @ Ending::Rebooted(_)) if self.step == Step::Outcome => {
+                self.go(now_ms, Step::Last(ending));
+            }
             Next::Finish(ending) => self.end = Some(Ok(ending)),
             Next::Fail(failure) => self.fail(now_ms, failure),
         }
@@ -152,7 +159,7 @@ impl Sender {
             }
             Step::Start => self.activation = Activation::default(),
             Step::Offline => self.until_ms = Some(now_ms.saturating_add(self.away_ms())),
-            Step::Query(_) | Step::Pause(_) | Step::Abort => {}
+            Step::Query(_) | Step::Pause(_) | Step::Abort | Step::Last(_) => {}
         }
     }
 
@@ -163,7 +170,9 @@ impl Sender {
             Step::Start | Step::Verify | Step::Activate | Step::Abort => true,
             Step::Query(why) => why != Why::Entry && why != Why::Rebooted,
             Step::Info => !self.activation.sent(),
-            Step::Data | Step::Reboot | Step::Outcome | Step::Pause(_) | Step::Offline => false,
+            Step::Data | Step::Reboot | Step::Outcome | Step::Pause(_) | Step::Offline | Step::Last(_) => {
+                false
+            }
         }
     }
 
@@ -244,6 +253,8 @@ impl Sender {
         let since_ms = *self.paused_ms.get_or_insert(now_ms);
         let waited_ms = now_ms.saturating_sub(since_ms);
         let patience_ms = match pause {
+            // A device that has just booted is not unsafe, it is not ready yet.
+            Pause::Unsafe if self.initializing() => self.plan.patience.unsafe_ms.max(INITIALIZING_MS),
             Pause::Unsafe => self.plan.patience.unsafe_ms,
             Pause::Busy => self.plan.patience.busy_ms,
         };
@@ -257,7 +268,20 @@ impl Sender {
         }
         self.detours = 0;
         self.go(now_ms, Step::Pause(pause));
-        self.until_ms = Some(now_ms.saturating_add(left_ms.min(PAUSE_MS)));
+        let pause_ms = if self.initializing() { PAUSE_MS / 4 } else { PAUSE_MS };
+        self.until_ms = Some(now_ms.saturating_add(left_ms.min(pause_ms)));
+    }
+
+    /// The last refusal names the appliance's state as INITIALIZING: of all refusals, UNSAFE_STATE's key 0 is the
+    /// appliance's state (PROTOCOL.md §6.3).
+    fn initializing(&self) -> bool {
+        match self.refusal {
+            Some(refusal @ Refusal::Reject(reject)) => {
+                refusal.reason() == Some(Reason::UnsafeState)
+                    && u32::try_from(reject.code) == Ok(ApplianceState::Initializing.number())
+            }
+            _ => false,
+        }
     }
 
     /// The present command is not answered: goes on asking as long as the plan's patience for it lasts.
@@ -375,7 +399,7 @@ impl Sender {
     /// The command that the present step is about.
     pub(super) fn command(&self) -> CommandKind {
         match self.step {
-            Step::Info => CommandKind::Info,
+            Step::Info | Step::Last(_) => CommandKind::Info,
             Step::Start => CommandKind::Start,
             Step::Data => CommandKind::Data,
             Step::Verify => CommandKind::Verify,

@@ -244,7 +244,7 @@ impl Sender {
     fn next_command(&mut self) -> Option<Message<'static>> {
         let info = Message::Extension(Extension::InfoRequest);
         Some(match self.step {
-            Step::Info => info,
+            Step::Info | Step::Last(_) => info,
             Step::Start => Message::OtaStart(OtaStart {
                 size: u64::from(self.plan.size),
                 digest: self.plan.digest,
@@ -282,7 +282,7 @@ impl Sender {
         let doubled = |first_ms: u64| first_ms << self.exchange.tries.saturating_sub(1).min(8);
         let size = u64::from(self.plan.size);
         match self.step {
-            Step::Info => rto_ms.min(INFO_MS),
+            Step::Info | Step::Last(_) => rto_ms.min(INFO_MS),
             Step::Start => {
                 // 30 s at least (PROTOCOL.md §5.2): 10 + 20 s of a device that may erase its slot first, 5 + 10 +
                 // 20 s of one that at most reads back what it has.
@@ -311,7 +311,7 @@ impl Sender {
     fn tries(&self) -> u8 {
         match self.step {
             Step::Info if self.peer.info.is_some() => INFO_TRIES_KNOWN,
-            Step::Info => INFO_TRIES,
+            Step::Info | Step::Last(_) => INFO_TRIES,
             Step::Start if self.erases_at_start() => 2,
             Step::Start | Step::Verify | Step::Activate => 3,
             // With a window, QUERY both tells the offset and opens the receiver's ear for a gap again.

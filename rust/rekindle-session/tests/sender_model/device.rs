@@ -59,6 +59,10 @@ pub(crate) struct Device {
     pub(crate) fate: Fate,
     pub(crate) boot_ms: u64,
     pub(crate) safe_from_us: u64,
+    /// The appliance's state while it is not safe.
+    pub(crate) unsafe_state: i32,
+    /// After a boot it initializes for so long.
+    pub(crate) initializes_us: u64,
     pub(crate) slot: u32,
     /// So many transfers arrive damaged.
     pub(crate) damages: u32,
@@ -119,6 +123,8 @@ impl Device {
             fate: Fate::Confirm(500),
             boot_ms: 3_000,
             safe_from_us: 0,
+            unsafe_state: 5,
+            initializes_us: 0,
             slot: 843_776,
             damages: 0,
             verdict: None,
@@ -224,6 +230,10 @@ impl Device {
         self.down_until_us = None;
         self.booted_us = now_us;
         self.busy_us = now_us;
+        if self.initializes_us > 0 {
+            self.safe_from_us = now_us + self.initializes_us;
+            self.unsafe_state = 0;
+        }
         self.boot = self.boot.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         self.asked_info = false;
         self.gap_answered = false;
@@ -299,7 +309,8 @@ impl Device {
 
     fn reject(&mut self, now_us: u64, reason: Reason) {
         // Key 0 of an unsafe refusal is the appliance's state; of all others the OTA state.
-        let code = if reason == Reason::UnsafeState { 5 } else { i32::from(self.state.number()) };
+        let code =
+            if reason == Reason::UnsafeState { self.unsafe_state } else { i32::from(self.state.number()) };
         self.answer(now_us, Message::StateReject(StateReject { code, reason: Some(reason.number()) }));
     }
 
