@@ -476,3 +476,41 @@ fn activation_can_wait_for_its_reboot() {
     assert_eq!(states(&rig.send(&activate(Mode::Test)))[0].0, OtaState::Activated);
     assert!(rig.rebooted);
 }
+
+/// A cut inside the bootloader's request leaves half a trailer, which nobody can complete: it is erased before
+/// the next request.
+#[test]
+fn a_session_that_outlived_a_boot_asks_on_a_blank_trailer() {
+    let new = image((2, 0, 0), 9000, 2);
+    let asked = activated(Device::new(layout(), &old()), &new);
+    let mut torn = asked;
+    let end = torn.secondary.len();
+    torn.secondary[end - 16..end - 8].fill(0x77);
+    torn.upgrade = None;
+    let mut rig = Rig::boot(torn, Config::new(layout()), facts());
+    assert_eq!(outcome(&mut rig, 0).outcome, Outcome::NotAttempted);
+    assert_eq!(states(&rig.send(&QUERY)), [(OtaState::Verified, Some(new.len() as u32))]);
+    assert_eq!(states(&rig.send(&activate(Mode::Test))), [(OtaState::Activated, Some(new.len() as u32))]);
+    assert!(rig.device.secondary[end - 16..].iter().all(|b| *b == 0xFF));
+    assert_eq!(rig.device.upgrade, Some(Mode::Test));
+}
+
+/// Evidence of an earlier revert is not taken for a new one, and the request on record tells the two apart.
+#[test]
+fn a_second_revert_without_a_mark_is_told_by_its_request() {
+    let (old, new) = (old(), image((2, 0, 0), 9000, 2));
+    let config = Config::new(layout());
+    let mut before = Device::new(layout(), &old);
+    let info = before.primary.len() - 16 - 24;
+    before.primary[info] = 4;
+    let asked = activated(before, &new);
+    let mut rig = Rig::boot(asked.clone(), config, facts());
+    assert_eq!(outcome(&mut rig, 0).outcome, Outcome::Reverted);
+    // The same, cut before the request: nothing tells, and the image is still worth its bytes.
+    let mut cut = asked;
+    let requested = cut.journal.chunks(32).position(|b| b[0] == 8).unwrap();
+    cut.journal[requested * 32..][..32].fill(0xFF);
+    let mut rig = Rig::boot(cut, config, facts());
+    assert_eq!(outcome(&mut rig, 0).outcome, Outcome::Unknown);
+    assert_eq!(states(&rig.send(&QUERY)), [(OtaState::Verified, Some(new.len() as u32))]);
+}

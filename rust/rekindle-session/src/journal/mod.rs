@@ -15,9 +15,10 @@ pub(crate) mod record;
 mod tests;
 
 use crate::port::{Area, FlashFault, FlashOp, Layout, READ_MAX};
+use fusain::Outcome;
 use record::{
-    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_SESSION, KIND_SETTLED,
-    KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage, intact, kind,
+    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_REQUESTED, KIND_SESSION,
+    KIND_SETTLED, KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage, intact, kind,
 };
 
 /// Smallest journal sector in bytes: what a compaction keeps must always fit with room to append.
@@ -43,6 +44,8 @@ pub(crate) struct Ledger {
     pub(crate) verified: bool,
     /// The newest attempt, while its outcome is not settled, and its block.
     pub(crate) attempt: Option<(Attempt, u32)>,
+    /// The bootloader took that attempt's request.
+    pub(crate) requested: bool,
     /// The newest self-test mark since that attempt, and its block.
     pub(crate) stage: Option<(Stage, u32)>,
     /// The newest settled outcome.
@@ -72,18 +75,22 @@ impl Ledger {
             Record::Closed => self.end_session(),
             Record::Attempt(attempt) => {
                 self.attempt = Some((*attempt, block));
+                self.requested = false;
                 self.stage = None;
                 self.last_attempt = attempt.number;
             }
+            Record::Requested => self.requested = self.attempt.is_some(),
             Record::Stage(stage) => self.stage = Some((*stage, block)),
             Record::Settled(settled) => {
                 self.attempt = None;
+                self.requested = false;
                 self.stage = None;
                 self.last_attempt = settled.number;
                 self.settled = Some(*settled);
                 self.settled_count = self.settled_count.saturating_add(1);
-                // An upgrade that was never tried leaves the received image where it is, still worth its bytes.
-                if settled.outcome != fusain::Outcome::NotAttempted {
+                // An upgrade that was never tried leaves the received image where it is, still worth its bytes;
+                // so may one of which nothing is known.
+                if !matches!(settled.outcome, Outcome::NotAttempted | Outcome::Unknown) {
                     self.end_session();
                 }
             }
@@ -179,6 +186,8 @@ pub(crate) struct Journal {
     found: Option<(Record, u32)>,
     /// The record to append; empty when there is none.
     pending: Bytes,
+    /// The pending record is being written for the second time.
+    retried: bool,
     /// What a compaction writes next.
     copy: Bytes,
 }
@@ -200,6 +209,7 @@ impl Journal {
             ledger: Ledger::default(),
             found: None,
             pending: Bytes::EMPTY,
+            retried: false,
             copy: Bytes::EMPTY,
         }
     }
@@ -217,6 +227,7 @@ impl Journal {
     /// Begins to append `record`. The caller drives the journal to idle before it asks for anything else.
     pub(crate) fn append(&mut self, record: Record) {
         self.pending.len = record.emit(&mut self.pending.bytes);
+        self.retried = false;
         self.begin_append();
     }
 
@@ -317,6 +328,13 @@ impl Journal {
                 Ok(())
             }
             Task::Next => Ok(()),
+            Task::Append if !self.retried => {
+                // The write may have programmed some of its bytes; the other sector may be in better health.
+                self.retried = true;
+                self.end = self.blocks;
+                self.task = Task::CompactErase;
+                Ok(())
+            }
             _ => {
                 // A write that failed may have programmed some of its bytes.
                 self.end = self.blocks;
@@ -480,6 +498,7 @@ impl Journal {
             }
             KIND_VERIFIED => live,
             KIND_ATTEMPT => attempt == Some(block),
+            KIND_REQUESTED => attempt.is_some_and(|at| at < block),
             KIND_STAGE => attempt.is_some() && ledger.stage.is_some_and(|(_, at)| at == block),
             KIND_SETTLED => {
                 let total = ledger.settled_count.saturating_add(u32::from(coming == KIND_SETTLED));

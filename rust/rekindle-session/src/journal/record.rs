@@ -111,6 +111,8 @@ pub(crate) enum Record {
     Stage(Stage),
     /// The outcome of an attempt is known.
     Settled(Settled),
+    /// The bootloader took the request of the newest attempt.
+    Requested,
     /// A record of a later format: skipped, dropped at compaction.
     Unknown,
 }
@@ -122,6 +124,7 @@ pub(crate) const KIND_CLOSED: u8 = 4;
 pub(crate) const KIND_ATTEMPT: u8 = 5;
 pub(crate) const KIND_STAGE: u8 = 6;
 pub(crate) const KIND_SETTLED: u8 = 7;
+pub(crate) const KIND_REQUESTED: u8 = 8;
 
 const FLAG_PRESENT: u8 = 1;
 
@@ -227,6 +230,7 @@ impl Record {
             }
             Self::Verified => KIND_VERIFIED,
             Self::Closed | Self::Unknown => KIND_CLOSED,
+            Self::Requested => KIND_REQUESTED,
             Self::Attempt(a) => {
                 w.u32(a.number);
                 w.put(&[a.mode.number(), a.swap_before]);
@@ -289,6 +293,7 @@ impl Record {
                 target: r.take(),
                 stage: (r.u8() == FLAG_PRESENT).then(|| parse_stage(r)),
             }),
+            KIND_REQUESTED => Self::Requested,
             _ => Self::Unknown,
         }
     }
@@ -315,7 +320,7 @@ fn parse_outcome(byte: u8) -> Outcome {
 mod tests {
     use super::*;
 
-    fn samples() -> [Record; 7] {
+    fn samples() -> [Record; 8] {
         let stage = Stage { stage: 3, code: -7 };
         [
             Record::Session(Session {
@@ -342,6 +347,7 @@ mod tests {
                 stage: Some(stage),
                 reset_cause: 0x40,
             }),
+            Record::Requested,
         ]
     }
 
@@ -361,7 +367,7 @@ mod tests {
     /// fails, the format has changed: do not change the test, add a kind.
     #[test]
     fn the_format_is_frozen() {
-        let expected: [&[u8]; 7] = [
+        let expected: [&[u8]; 8] = [
             &[
                 1, 2, 0xFF, 0xFF, 4, 3, 2, 1, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
                 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
@@ -373,6 +379,7 @@ mod tests {
             &[5, 3, 0xFF, 0xFF, 9, 0, 0, 0, 1, 4, 1, 1, 1, 1],
             &[6, 1, 0xFF, 0xFF, 3, 0, 0, 0, 0xF9, 0xFF, 0xFF, 0xFF],
             &[7, 2, 0xFF, 0xFF, 9, 0, 0, 0, 0, 4, 0x40, 0, 0, 0, 1, 1, 1, 1],
+            &[8, 1, 0xFF, 0xFF],
         ];
         for (record, expected) in samples().iter().zip(expected) {
             let mut bytes = [0; RECORD_MAX];

@@ -104,7 +104,7 @@ impl Flash {
 fn facts(ledger: &Ledger) -> impl PartialEq + core::fmt::Debug + use<> {
     (
         (ledger.session.map(|(s, _)| s), ledger.durable, ledger.verified),
-        (ledger.attempt.map(|(a, _)| a), ledger.stage.map(|(s, _)| s)),
+        (ledger.attempt.map(|(a, _)| a), ledger.requested, ledger.stage.map(|(s, _)| s)),
         (ledger.settled, ledger.last_attempt),
     )
 }
@@ -126,6 +126,7 @@ fn history() -> Vec<Record> {
         let (target, running) = ([seed + 100; 32], [seed; 32]);
         let mode = Mode::Test;
         records.push(Record::Attempt(Attempt { number, mode, swap_before: 0, target, running }));
+        records.push(Record::Requested);
         let stages = [0, 1, 2].map(|stage| Record::Stage(Stage { stage, code: 0 }));
         records.extend(stages);
         let outcome = if number == 1 { Outcome::Confirmed } else { Outcome::Reverted };

@@ -27,6 +27,8 @@ pub(super) enum Step {
     Target { base: u32 },
     /// Everything about the last attempt is known.
     Judge { target: Presence },
+    /// Nothing is known of the session's image but that it is gone: end the session.
+    Forget,
     /// Look at what is left of a session.
     Session,
     /// Wait for the journal to find the next checkpoint.
@@ -74,6 +76,12 @@ impl Receiver {
                 self.job = Job::Boot(Step::Session);
                 self.judge(target);
             }
+            Step::Forget => {
+                self.job = Job::Boot(Step::Session);
+                if self.journal.ledger().session.is_some() {
+                    self.journal.append(Record::Closed);
+                }
+            }
             Step::Session => self.recover_session(),
             Step::Seek => self.seek(),
             Step::Compare { offset, crc, block } => self.compare_checkpoint(offset, crc, block),
@@ -96,7 +104,7 @@ impl Receiver {
                 at.crc.update(bytes);
                 at.offset = at.offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
             }
-            Step::Journal | Step::Judge { .. } | Step::Session | Step::Seek => {}
+            Step::Journal | Step::Judge { .. } | Step::Forget | Step::Session | Step::Seek => {}
         }
     }
 
@@ -108,7 +116,7 @@ impl Receiver {
             Step::Running => Job::Boot(Step::SwapInfo),
             Step::SwapInfo => return self.after_swap_info(),
             Step::Target { .. } => Job::Boot(Step::Judge { target: Presence::Gone }),
-            Step::Judge { .. } => Job::Boot(Step::Session),
+            Step::Judge { .. } | Step::Forget => Job::Boot(Step::Session),
             Step::Session => Job::None,
             Step::Seek | Step::Compare { .. } => return self.resumed(),
         };
@@ -180,6 +188,9 @@ impl Receiver {
         }
         if !self.runs(&attempt.target) {
             let outcome = self.judge_from_old(attempt, target);
+            if outcome == Outcome::Unknown && target != Presence::Received {
+                self.job = Job::Boot(Step::Forget);
+            }
             return self.settle(outcome);
         }
         if self.boot.confirmed {
@@ -197,6 +208,7 @@ impl Receiver {
         if !self.runs(&attempt.running) {
             return Outcome::Unknown;
         }
+        let requested = self.journal.ledger().requested;
         if self.journal.ledger().stage.is_some() {
             return Outcome::Reverted;
         }
@@ -204,7 +216,9 @@ impl Receiver {
         match target {
             _ if after == REVERT && before != REVERT => Outcome::Reverted,
             Presence::Moved if after == REVERT => Outcome::Reverted,
-            // The trailer says "revert" as it did before: nothing tells whether it was written anew.
+            // The trailer says "revert" as it did before. A request that stood is only taken away by a swap, so
+            // it was written anew; without one nothing tells.
+            Presence::Received if after == REVERT && requested => Outcome::Reverted,
             Presence::Received if after == REVERT => Outcome::Unknown,
             Presence::Received | Presence::Moved => Outcome::NotAttempted,
             Presence::Gone => Outcome::Refused,
@@ -226,6 +240,7 @@ impl Receiver {
             transfer.flushed = session.size;
             transfer.state = OtaState::Activated;
         } else {
+            self.recovered = true;
             self.reread = Reread::NOTHING;
             self.job = Job::Boot(Step::Seek);
             self.journal.next_record(block);

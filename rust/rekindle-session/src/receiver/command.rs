@@ -125,7 +125,7 @@ impl Receiver {
             return;
         }
         // Without a proof of this boot the image is verified again first.
-        self.job = Job::Activate(activate::Step::Note { mode, reboot });
+        self.job = Job::Activate(activate::Step::Trailer { sector: 0, mode, reboot });
     }
 
     fn on_abort(&mut self) {
@@ -153,7 +153,7 @@ impl Receiver {
     fn info(&self) -> Info {
         let flags = InfoFlags::default()
             .with(InfoFlags::CONFIRMED, self.boot.confirmed)
-            .with(InfoFlags::SWAP_PENDING, self.swap_pending())
+            .with(InfoFlags::SWAP_PENDING, self.upgrade_pending())
             .with(InfoFlags::ACKS_COALESCED, self.config.half_duplex)
             .with(InfoFlags::ERASE_AT_START, self.config.erase == EraseMode::AtStart);
         Info {
@@ -168,10 +168,14 @@ impl Receiver {
         }
     }
 
+    /// An upgrade happens at the next boot.
+    fn upgrade_pending(&self) -> bool {
+        self.state() == OtaState::Activated || matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm)
+    }
+
     /// An upgrade or a revert happens at the next boot.
     pub(super) fn swap_pending(&self) -> bool {
-        self.state() == OtaState::Activated
-            || matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm | SwapType::Revert)
+        self.upgrade_pending() || self.boot.swap_type == SwapType::Revert
     }
 
     /// The running image is the one with this hash.
@@ -186,8 +190,14 @@ impl Receiver {
         let total = ledger.settled_count.saturating_add(open);
         let mut report = self.empty_report(index, total);
         if let (Some((attempt, _)), 0) = (&ledger.attempt, index) {
-            let testing = self.runs(&attempt.target) && self.state() != OtaState::Activated;
-            report.outcome = if testing { Outcome::UnderTest } else { Outcome::Pending };
+            report.outcome = if self.upgrade_pending() {
+                Outcome::Pending
+            } else if self.runs(&attempt.target) {
+                Outcome::UnderTest
+            } else {
+                // It is over, but the journal could not take that down.
+                Outcome::Unknown
+            };
             report.attempt = attempt.number;
             report.target = Some(attempt.target);
             report.mode = Some(attempt.mode);

@@ -99,6 +99,7 @@ impl Receiver {
             (Job::Boot(step), JobOp::Read { .. }) => self.boot_read(step, bytes),
             (Job::Start(step), JobOp::Erase { .. }) => self.start_erased(step),
             (Job::Store(step), JobOp::Erase { .. }) => self.store_erased(step),
+            (Job::Activate(step), JobOp::Erase { .. }) => self.trailer_erased(step),
             (Job::Store(_), JobOp::Write { len, .. }) => self.store_written(len),
             (Job::Compare { len }, JobOp::Read { .. }) => self.compared(len, bytes),
             (Job::Verify { step, then }, JobOp::Read { .. }) => self.verify_read(step, then, bytes),
@@ -145,6 +146,7 @@ impl Receiver {
     pub(super) fn end_transfer(&mut self) {
         self.transfer = None;
         self.proof = None;
+        self.recovered = false;
         self.deferred = None;
         self.gap_answered = false;
     }

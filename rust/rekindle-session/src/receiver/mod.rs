@@ -194,6 +194,10 @@ pub struct Receiver {
     windowed: bool,
     gap_answered: bool,
     reboot: bool,
+    /// The session is of an earlier boot: a cut may have left anything in the trailer.
+    recovered: bool,
+    /// The bootloader refused a request of this boot.
+    request_failed: bool,
     /// Swap type that the primary trailer names: how the running image came to be where it is.
     swap_info: u8,
     boot: BootFacts,
@@ -256,6 +260,8 @@ impl Receiver {
             windowed: false,
             gap_answered: false,
             reboot: false,
+            recovered: false,
+            request_failed: false,
             wanted: Wanted::default(),
         })
     }
@@ -382,7 +388,7 @@ impl Receiver {
     /// Answers the last [`Output::RequestUpgrade`] or [`Output::Confirm`].
     pub fn boot_done(&mut self, result: Result<(), FlashFault>) {
         match self.op.take() {
-            Some(JobOp::RequestUpgrade(mode)) => self.upgrade_requested(mode, result),
+            Some(JobOp::RequestUpgrade(_)) => self.upgrade_requested(result),
             Some(JobOp::Confirm) => self.confirm_done(result),
             other => self.op = other,
         }

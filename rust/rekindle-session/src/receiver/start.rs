@@ -81,8 +81,10 @@ impl Receiver {
             Step::Forget => {
                 let ledger = self.journal.ledger();
                 if ledger.attempt.is_some() {
-                    // Its request failed, and the erase below takes away what may stand of it.
-                    self.settle(Outcome::NotAttempted);
+                    // A request that failed is taken away by the erase below. Any other attempt was over when
+                    // this boot began, but the journal could not take that down then.
+                    let failed = core::mem::take(&mut self.request_failed);
+                    self.settle(if failed { Outcome::NotAttempted } else { Outcome::Unknown });
                     step
                 } else if ledger.session.is_some() {
                     self.journal.append(Record::Closed);
