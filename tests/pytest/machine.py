@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device under QEMU: the flash is a file, the link a TCP port, the console a log."""
+"""A device under QEMU: the flash is a file, the link a TCP port, the console a log.
+
+Run by itself it is a device to play with: machine.py BUILD [--port 4850]
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import re
 import socket
 import subprocess
@@ -69,7 +74,7 @@ class Build:
 class Machine:
     """One device. Its flash outlives any number of power cycles."""
 
-    def __init__(self, build: Build, directory: Path):
+    def __init__(self, build: Build, directory: Path, port: int = 0):
         self.build = build
         self.flash_path = directory / "flash.bin"
         self.console_path = directory / "console.log"
@@ -78,10 +83,11 @@ class Machine:
         self._powered_at = 0
         self._process: subprocess.Popen | None = None
         # The port is ours for the machine's whole life; QEMU inherits it at each start.
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.console_path.touch()
-        self.provision(build.signed_image)
+        if not self.flash_path.exists():
+            self.provision(build.signed_image)
 
     @property
     def url(self) -> str:
@@ -121,7 +127,8 @@ class Machine:
             "-serial", "chardev:console",
             "-chardev", f"socket,id=link,fd={fd},server=on,wait=off",
             "-serial", "chardev:link",
-            "-net", "none",
+            # The board's own network chip, connected to nothing.
+            "-nic", "user,model=lan9118,restrict=on",
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
 
@@ -166,3 +173,26 @@ class Machine:
         with self.flash_path.open("rb") as flash:
             flash.seek(partition.offset)
             return flash.read(partition.size)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a built device under QEMU.")
+    parser.add_argument("build", type=Path, help="a sysbuild directory")
+    parser.add_argument("--port", type=int, default=4850, help="TCP port of the link")
+    arguments = parser.parse_args()
+    directory = arguments.build / "device"
+    directory.mkdir(exist_ok=True)
+    machine = Machine(Build(arguments.build), directory, arguments.port)
+    shown = machine.console_size()
+    with contextlib.closing(machine), contextlib.suppress(KeyboardInterrupt):
+        machine.power_on()
+        print(f"The link is {machine.url}, the flash {machine.flash_path}. Ctrl-C cuts the power.")
+        while machine.running:
+            text = machine.console(shown)
+            shown += len(text.encode(errors="replace"))
+            print(text, end="", flush=True)
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

@@ -120,14 +120,14 @@ def test_nothing_is_received_while_the_image_is_unconfirmed(
 ):
     first = rekindle.begin_push(images.make("1.0.0", SILENT))
     first.wait_event("activated")
-    machine.wait_console(r"UnderTest")
+    machine.wait_console(r"is under test")
     first.kill()
     slot1 = machine.read_flash("slot1")
     refused = rekindle.push(images.make("1.0.1"))
     assert refused.exit_code == REFUSED, refused
     # The image to revert to is untouched, and MCUboot goes back to it.
     assert machine.read_flash("slot1") == slot1
-    machine.wait_console(r"Settled \{[^}]*Reverted")
+    machine.wait_console(r"attempt 1: REVERTED")
     assert_runs(rekindle, "0.1.0")
 
 

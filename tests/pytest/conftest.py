@@ -3,7 +3,7 @@
 
 Under twister the build directory comes from its pytest plugin; by hand it is given:
 
-    pytest tests/update/pytest --build-dir build
+    pytest tests/pytest --build-dir build
 """
 
 from __future__ import annotations
