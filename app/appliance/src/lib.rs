@@ -10,6 +10,7 @@
 // Zephyr's options, which only its build knows.
 #![allow(unexpected_cfgs)]
 
+mod console;
 mod heater;
 mod self_test;
 
@@ -17,7 +18,6 @@ use fusain::DeviceAnnounce;
 use rekindle_session::appliance::{Event, Status};
 use rekindle_session::receiver::EraseMode;
 use rekindle_zephyr::device::{Application, Device, Options, Request};
-use rekindle_zephyr::system;
 use zephyr::printkln;
 
 use heater::Heater;
@@ -37,7 +37,7 @@ impl Application for App {
     }
 
     fn event(&mut self, _now_ms: u64, event: &Event) {
-        printkln!("appliance: {:?} (stack: {} bytes never used)", event, system::stack_unused());
+        console::event(event);
         self.heater.event(event);
         self.self_test.event(event);
     }
@@ -49,7 +49,7 @@ impl Application for App {
     fn request(&mut self, now_ms: u64) -> Option<Request> {
         let request = self.self_test.next(now_ms, self.heater.ready(now_ms));
         if let Some(request) = request {
-            printkln!("appliance: {:?}", request);
+            console::request(request);
         }
         request
     }
@@ -66,15 +66,7 @@ extern "C" fn rust_main() {
             return;
         }
     };
-    let boot = *device.boot();
-    printkln!(
-        "appliance: address {}, boot {:08x}, confirmed {}, next boot {:?}, reset cause {:#x}",
-        device.identity().address,
-        boot.boot_number,
-        boot.confirmed,
-        boot.swap_type,
-        boot.reset_cause
-    );
+    console::booted(&device);
     let mut app = App { heater: Heater::new(), self_test: SelfTest::new() };
     let mut watchdog = start_watchdog();
     loop {
