@@ -11,10 +11,18 @@
 
 uint32_t rekindle_reset_cause(void)
 {
-	uint32_t cause = 0;
+	static bool known;
+	static uint32_t cause;
 
-	if (IS_ENABLED(CONFIG_HWINFO) && hwinfo_get_reset_cause(&cause) != 0) {
-		return 0;
+	if (IS_ENABLED(CONFIG_HWINFO) && !known) {
+		known = true;
+		if (hwinfo_get_reset_cause(&cause) != 0) {
+			cause = 0;
+		}
+		/* Some SoCs collect causes until they are cleared: the next boot shall see
+		 * its own only.
+		 */
+		(void)hwinfo_clear_reset_cause();
 	}
 	return cause;
 }
