@@ -129,6 +129,7 @@ fn device(drop_after: Option<u32>) -> (Target, Arc<Mutex<BaseDevice>>) {
         received: Vec::new(),
         state: 0,
         booted: Instant::now(),
+        up_before: Duration::from_secs(1000),
         drop_after,
     }));
     let shared = Arc::clone(&device);
