@@ -36,7 +36,7 @@ impl Display {
     pub(crate) fn new(output: Output, size: u32, steps: bool) -> Self {
         let bar = (steps && !output.is_json() && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(size.into()), ProgressDrawTarget::stderr());
-            let template = "{bar:30} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
+            let template = "{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -132,38 +132,39 @@ impl Display {
         }
         if let Some(bar) = &self.bar {
             bar.set_position(offset);
-            bar.reset_eta();
         }
     }
 
     fn acknowledged(&mut self, offset: u64) {
+        let tenth = self.tenth(offset);
+        let due = if self.bar.is_some() || self.output.is_json() {
+            self.shown.is_none_or(|at| at.elapsed() >= EVERY) || offset == self.size
+        } else {
+            tenth > self.tenths
+        };
+        if !due {
+            return;
+        }
+        (self.shown, self.tenths) = (Some(Instant::now()), tenth);
+        let rate = self.meter.rate(offset);
+        let left = self.size.saturating_sub(offset).checked_div(rate);
+        let pace = match left {
+            Some(seconds) => format!("{}/s, {seconds} s left", bytes(rate)),
+            None => String::new(),
+        };
         if let Some(bar) = &self.bar {
+            bar.set_message(pace);
             bar.set_position(offset);
         } else if self.output.is_json() {
-            let due = self.shown.is_none_or(|at| at.elapsed() >= EVERY) || offset == self.size;
-            if due {
-                self.shown = Some(Instant::now());
-                let rate = self.meter.rate(offset);
-                let _ = self.output.event(&json!({
-                    "event": "progress",
-                    "acknowledged": offset,
-                    "size": self.size,
-                    "bytes_per_second": rate,
-                    "seconds_left": self.size.saturating_sub(offset).checked_div(rate),
-                }));
-            }
-        } else if self.tenth(offset) > self.tenths {
-            self.tenths = self.tenth(offset);
-            let rate = self.meter.rate(offset);
-            let left = self.size.saturating_sub(offset).checked_div(rate);
-            let left = left.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
-            eprintln!(
-                "{:>3} %  {} of {}  {}/s{left}",
-                self.tenths * 10,
-                bytes(offset),
-                bytes(self.size),
-                bytes(rate)
-            );
+            let _ = self.output.event(&json!({
+                "event": "progress",
+                "acknowledged": offset,
+                "size": self.size,
+                "bytes_per_second": rate,
+                "seconds_left": left,
+            }));
+        } else {
+            eprintln!("{:>3} %  {} of {}  {pace}", tenth * 10, bytes(offset), bytes(self.size));
         }
     }
 
