@@ -11,10 +11,9 @@
 use crate::port::{FlashFault, FlashOp};
 use crate::receiver::{self, BootFacts, Config, ConfigError, Receiver, Reply, Safety, Verified};
 use fusain::{
-    Address, ApplianceState, Command, Decoder, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension,
-    FRAME_MAX, FrameError, Mode, OtaState, PAYLOAD_MAX, PingRequest, PingResponse, Reason, SendTelemetry,
-    SerialDecoder, StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig, encode_frame,
-    message_code,
+    Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension, FRAME_MAX,
+    FrameError, Mode, OtaState, PAYLOAD_MAX, PingRequest, PingResponse, Reason, SendTelemetry, SerialDecoder,
+    StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig, encode_frame, message_code,
 };
 
 /// Longest random wait before an answer to a broadcast discovery, in milliseconds (PROTOCOL.md, discovery).
@@ -98,18 +97,12 @@ enum Pending {
     Busy,
 }
 
-#[derive(Clone, Debug)]
-enum Framing {
-    Serial(SerialDecoder),
-    Stream(Decoder),
-}
-
 /// The endpoint; see the [module's documentation](self).
 #[derive(Debug)]
 pub struct Appliance {
     identity: Identity,
     receiver: Receiver,
-    framing: Framing,
+    decoder: SerialDecoder,
     status: Status,
     /// An OTA command that waits for the receiver.
     held: [u8; PAYLOAD_MAX],
@@ -130,17 +123,35 @@ impl Appliance {
     ///
     /// # Errors
     /// [`ConfigError`] when the flash layout cannot work.
-    #[inline(never)]
     pub fn new(identity: Identity, config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
-        let framing = if identity.serial {
-            Framing::Serial(SerialDecoder::new())
-        } else {
-            Framing::Stream(Decoder::new())
-        };
-        Ok(Self {
+        config.check()?;
+        Ok(Self::unchecked(identity, config, boot))
+    }
+
+    /// As [`new`](Self::new), but made in `place`: what a device with a small stack wants, for an endpoint is
+    /// larger than all the stack that it ever uses.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `place` is as before then.
+    #[inline(never)]
+    pub fn begin(
+        place: &mut Option<Self>,
+        identity: Identity,
+        config: Config,
+        boot: BootFacts,
+    ) -> Result<&mut Self, ConfigError> {
+        config.check()?;
+        *place = None;
+        Ok(place.get_or_insert(Self::unchecked(identity, config, boot)))
+    }
+
+    /// With a configuration that has been checked. Inlined, so that there is no copy on the way to its place.
+    #[inline(always)]
+    fn unchecked(identity: Identity, config: Config, boot: BootFacts) -> Self {
+        Self {
             identity,
-            receiver: Receiver::new(config, boot)?,
-            framing,
+            receiver: Receiver::unchecked(config, boot),
+            decoder: SerialDecoder::new(),
             status: Status { state: ApplianceState::Initializing, safe: false, error: 0 },
             held: [0; PAYLOAD_MAX],
             held_len: 0,
@@ -153,7 +164,7 @@ impl Appliance {
             last_ping_ms: 0,
             reboot: false,
             random: boot.boot_number | 1,
-        })
+        }
     }
 
     /// The receiver, to ask for its state.
@@ -214,32 +225,29 @@ impl Appliance {
 
     /// The link was opened anew: whatever was begun on the old one is dropped.
     pub fn link_reset(&mut self) {
-        match &mut self.framing {
-            Framing::Serial(serial) => *serial = SerialDecoder::new(),
-            Framing::Stream(stream) => *stream = Decoder::new(),
-        }
+        let _ = self.decoder.reset();
     }
 
     /// Takes one byte from the link.
     #[inline(never)]
     pub fn push(&mut self, now_ms: u64, byte: u8) {
-        let result = match &mut self.framing {
-            Framing::Serial(serial) => serial.push_at(now_ms, byte),
-            Framing::Stream(stream) => stream.push(byte),
-        };
-        match result {
+        let clock_ms = self.link_clock_ms(now_ms);
+        match self.decoder.push_at(clock_ms, byte) {
             None => {}
             Some(Err(error)) => self.event = Some(Event::Framing(error)),
             Some(Ok(packet)) => {
                 let address = packet.address;
                 let mut payload = [0; PAYLOAD_MAX];
-                let len = packet.payload.len().min(PAYLOAD_MAX);
-                for (to, from) in payload.iter_mut().zip(packet.payload) {
-                    *to = *from;
-                }
-                self.packet(now_ms, address, payload.get(..len).unwrap_or_default());
+                let Some(place) = payload.get_mut(..packet.payload.len()) else { return };
+                place.copy_from_slice(packet.payload);
+                self.packet(now_ms, address, place);
             }
         }
+    }
+
+    /// The time as the decoder may see it: on a link without timing it stands still, and no gap is ever found.
+    fn link_clock_ms(&self, now_ms: u64) -> u64 {
+        if self.identity.serial { now_ms } else { 0 }
     }
 
     fn packet(&mut self, now_ms: u64, address: Address, payload: &[u8]) {
@@ -335,9 +343,8 @@ impl Appliance {
         if let Some(event) = self.event.take() {
             return Output::Event(event);
         }
-        if let Framing::Serial(serial) = &mut self.framing
-            && let Some(error) = serial.poll_gap(now_ms)
-        {
+        let clock_ms = self.link_clock_ms(now_ms);
+        if let Some(error) = self.decoder.poll_gap(clock_ms) {
             return Output::Event(Event::Framing(error));
         }
         if let Some(event) = self.run_timers(now_ms) {

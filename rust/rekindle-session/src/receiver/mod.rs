@@ -236,7 +236,13 @@ impl Receiver {
     /// [`ConfigError`] when the layout cannot work.
     pub fn new(config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self {
+        Ok(Self::unchecked(config, boot))
+    }
+
+    /// As [`new`](Self::new), with a configuration that has been checked.
+    #[inline]
+    pub(crate) fn unchecked(config: Config, boot: BootFacts) -> Self {
+        Self {
             config,
             boot,
             journal: Journal::new(&config.layout),
@@ -263,7 +269,7 @@ impl Receiver {
             recovered: false,
             request_failed: false,
             wanted: Wanted::default(),
-        })
+        }
     }
 
     /// Whether a command can be given now. While a flash job runs or an answer waits to be taken, frames must
