@@ -30,9 +30,6 @@ use rekindle_sim::rng::Rng;
 
 /// Bytes of the generated application.
 const SIZE: usize = 96 * 1024 + 13;
-/// Bytes per second of the link: a transfer takes about half a second, so that kills hit it everywhere.
-const RATE: &str = "200000";
-
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")))
 }
@@ -50,7 +47,9 @@ impl Bench<'_> {
     fn round(&mut self, listen: &str, round: u64) {
         let flash = self.desk.path(&format!("{round}.flash"));
         let old = self.desk.path("1.0.0.img");
-        let mut device = Device::start(listen, &flash, &old, &["--link-rate", RATE]);
+        // A transfer takes about half a second, so that kills hit it everywhere.
+        let rate = (2 * read(&self.image).len()).to_string();
+        let mut device = Device::start(listen, &flash, &old, &["--link-rate", &rate]);
         let kills = self.kills_left.min(1 + self.rng.below(4));
         self.kills_left -= kills;
         let mut push = self.push(&device);
