@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! CBOR (RFC 8949) as far as the protocol uses it: the envelope, and items of a payload (PROTOCOL.md §3).
+//! What the protocol needs of CBOR beyond minicbor: the envelope, a bounded skip, a writer (PROTOCOL.md §3).
 //!
-//! A general decoder costs a device more than the rest of this crate, and cannot skip an item that holds
-//! containers of indefinite length inside definite ones without an allocator, which a peer may well put under a
-//! key we do not know. The tests compare what is here with such a decoder.
+//! minicbor reads and writes every item. It cannot skip one that holds containers of indefinite length inside
+//! definite ones without an allocator, which a peer may well put under a key we do not know; so the walk over
+//! such items is done here, once per payload, and everything after it works on items known to be whole.
+
+use core::convert::Infallible;
+
+use minicbor::data::Type;
+use minicbor::encode::Write;
+use minicbor::{Decoder, Encoder};
 
 use crate::PAYLOAD_MAX;
 use crate::error::{DecodeError, EncodeError};
@@ -14,9 +20,6 @@ pub(crate) const NESTING_MAX: usize = 32;
 /// The only head of the outer array that is accepted: two items, definite length.
 pub(crate) const ENVELOPE: u8 = 0x82;
 
-/// Head byte that ends a container of indefinite length.
-const BREAK: u8 = 0xFF;
-
 /// Reads the message code out of a payload, and looks at nothing behind it.
 ///
 /// # Errors
@@ -24,6 +27,7 @@ const BREAK: u8 = 0xFF;
 /// [`DecodeError::Envelope`] if the payload does not begin with an array of two whose first item is a code
 /// (PROTOCOL.md §3.1), or is longer than a frame can carry.
 pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
+    // By its bytes, since a decoder would accept wider heads as well.
     match payload {
         _ if payload.len() > PAYLOAD_MAX => Err(DecodeError::Envelope),
         [ENVELOPE, code @ 0..=0x17, ..] | [ENVELOPE, 0x18, code, ..] => Ok(*code),
@@ -31,134 +35,94 @@ pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     }
 }
 
-/// Major types of items.
-pub(crate) mod major {
-    pub(crate) const UNSIGNED: u8 = 0;
-    pub(crate) const NEGATIVE: u8 = 1;
-    pub(crate) const BYTES: u8 = 2;
-    pub(crate) const TEXT: u8 = 3;
-    pub(crate) const ARRAY: u8 = 4;
-    pub(crate) const MAP: u8 = 5;
-    pub(crate) const TAG: u8 = 6;
-    pub(crate) const SIMPLE: u8 = 7;
+/// Makes a decoder that begins at `position`.
+pub(crate) fn decoder_at(payload: &[u8], position: usize) -> Decoder<'_> {
+    let mut decoder = Decoder::new(payload);
+    decoder.set_position(position);
+    decoder
 }
 
-/// The head of an item.
-#[derive(Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) major: u8,
-    /// The low five bits of the first byte: the argument itself, or how wide it is.
-    pub(crate) info: u8,
-    /// A value, a length or a count; 0 with an indefinite length.
-    pub(crate) argument: u64,
+/// Consumes `length` bytes, if there are so many.
+fn advance(decoder: &mut Decoder<'_>, length: usize) -> Option<()> {
+    let end = decoder.position().checked_add(length)?;
+    (end <= decoder.input().len()).then(|| decoder.set_position(end))
 }
 
-impl Head {
-    const INDEFINITE: u8 = 0x1F;
-
-    pub(crate) fn indefinite(self) -> bool {
-        self.info == Self::INDEFINITE
-    }
+/// Consumes a break, if one is next.
+pub(crate) fn take_break(decoder: &mut Decoder<'_>) -> bool {
+    decoder.datatype().is_ok_and(|next| next == Type::Break) && advance(decoder, 1).is_some()
 }
 
-/// A position in a payload. Every method returns `None` where the CBOR is cut short or not well-formed.
-#[derive(Clone)]
-pub(crate) struct Walk<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Walk<'a> {
-    pub(crate) fn new(bytes: &'a [u8], position: usize) -> Self {
-        Self { bytes, position }
-    }
-
-    pub(crate) fn position(&self) -> usize {
-        self.position
-    }
-
-    pub(crate) fn at_end(&self) -> bool {
-        self.position >= self.bytes.len()
-    }
-
-    pub(crate) fn byte(&mut self) -> Option<u8> {
-        let byte = self.bytes.get(self.position).copied()?;
-        self.position += 1;
-        Some(byte)
-    }
-
-    /// Consumes a break, if one is next.
-    pub(crate) fn take_break(&mut self) -> bool {
-        let found = self.bytes.get(self.position) == Some(&BREAK);
-        self.position += usize::from(found);
-        found
-    }
-
-    /// Consumes the head of the next item, which must not be a break.
-    pub(crate) fn head(&mut self) -> Option<Head> {
-        let first = self.byte()?;
-        let (major, info) = (first >> 5, first & 0x1F);
-        let mut argument = 0;
-        match info {
-            0..=0x17 => argument = u64::from(info),
-            0x18..=0x1B => {
-                for _ in 0..(1_u8 << (info - 0x18)) {
-                    argument = (argument << 8) | u64::from(self.byte()?);
-                }
-            }
-            Head::INDEFINITE if matches!(major, major::BYTES..=major::MAP) => {}
-            _ => return None,
+/// Consumes one item, however it is nested, down to [`NESTING_MAX`]. Returns `None` where the CBOR is cut short
+/// or not well-formed.
+pub(crate) fn skip(decoder: &mut Decoder<'_>) -> Option<()> {
+    let mut stack = [Open::Items(0); NESTING_MAX];
+    let mut depth = 0;
+    loop {
+        if let Some(open) = enter(decoder)? {
+            *stack.get_mut(depth)? = open;
+            depth += 1;
         }
-        Some(Head { major, info, argument })
-    }
-
-    /// Consumes `length` bytes.
-    pub(crate) fn bytes(&mut self, length: u64) -> Option<&'a [u8]> {
-        let end = self.position.checked_add(usize::try_from(length).ok()?)?;
-        let bytes = self.bytes.get(self.position..end)?;
-        self.position = end;
-        Some(bytes)
-    }
-
-    /// Consumes one item, however it is nested, down to [`NESTING_MAX`].
-    pub(crate) fn skip(&mut self) -> Option<()> {
-        let mut stack = [Open::Items(0); NESTING_MAX];
-        let mut depth = 0;
+        // The item just read may have been the last of its container, and that one the last of its own.
         loop {
-            if let Some(open) = self.enter()? {
-                *stack.get_mut(depth)? = open;
-                depth += 1;
+            let Some(open) = depth.checked_sub(1).and_then(|top| stack.get_mut(top)) else {
+                return Some(());
+            };
+            if !open.close(decoder)? {
+                break;
             }
-            // The item just read may have been the last of its container, and that one the last of its own.
-            loop {
-                let Some(open) = depth.checked_sub(1).and_then(|top| stack.get_mut(top)) else {
-                    return Some(());
-                };
-                if !open.close(self)? {
-                    break;
-                }
-                depth -= 1;
-            }
+            depth -= 1;
         }
     }
+}
 
-    /// Consumes a simple item wholly, or the head of one that has items inside.
-    fn enter(&mut self) -> Option<Option<Open>> {
-        use major::{ARRAY, BYTES, MAP, TAG, TEXT};
-        let head = self.head()?;
-        // A payload cannot hold as many items as would not fit the count.
-        let items = |items: u64| u8::try_from(items).ok().map(Open::Items);
-        Some(match (head.major, head.indefinite()) {
-            (BYTES | TEXT, false) => self.bytes(head.argument).map(|_| None)?,
-            (BYTES | TEXT, true) => Some(Open::Chunks(head.major)),
-            (ARRAY, false) => Some(items(head.argument)?),
-            (ARRAY, true) => Some(Open::Array),
-            (MAP, false) => Some(items(head.argument.checked_mul(2)?)?),
-            (MAP, true) => Some(Open::Map { value_next: false }),
-            (TAG, _) => Some(Open::Items(1)),
-            _ => None,
-        })
-    }
+/// Consumes a simple item wholly, or the head of one that has items inside.
+fn enter(decoder: &mut Decoder<'_>) -> Option<Option<Open>> {
+    // A payload cannot hold as many items as would not fit the count.
+    let items = |items: u64| u8::try_from(items).ok().map(Open::Items);
+    let open = match decoder.datatype().ok()? {
+        Type::Array | Type::ArrayIndef => match decoder.array().ok()? {
+            Some(count) => items(count)?,
+            None => Open::Array,
+        },
+        Type::Map | Type::MapIndef => match decoder.map().ok()? {
+            Some(pairs) => items(pairs.checked_mul(2)?)?,
+            None => Open::Map { value_next: false },
+        },
+        Type::Tag => {
+            argument(decoder)?;
+            Open::Items(1)
+        }
+        chunks @ (Type::BytesIndef | Type::StringIndef) => {
+            advance(decoder, 1)?;
+            Open::Chunks { text: chunks == Type::StringIndef }
+        }
+        Type::Bytes | Type::String => {
+            let length = argument(decoder)?;
+            return advance(decoder, usize::try_from(length).ok()?).map(|()| None);
+        }
+        Type::Break | Type::Unknown(_) => return None,
+        // Integers, floats and simple values are all head.
+        _ => return argument(decoder).map(|_| None),
+    };
+    Some(Some(open))
+}
+
+/// Consumes the head of any item that is not of indefinite length, and returns its argument.
+///
+/// minicbor has no such method, and those it has for each type do more than a skip may ask for: text, for one,
+/// is well-formed without being UTF-8 (RFC 8949, §5.3.1).
+fn argument(decoder: &mut Decoder<'_>) -> Option<u64> {
+    // The longest head. Without its major type it is that of an unsigned integer.
+    let mut bytes = [0; 9];
+    let rest = decoder.input().get(decoder.position()..)?;
+    bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let [first, ..] = &mut bytes;
+    *first &= 0x1F;
+    let mut head = Decoder::new(&bytes);
+    let argument = head.u64().ok()?;
+    advance(decoder, head.position())?;
+    Some(argument)
 }
 
 /// A container that has been entered, and what is still to come of it.
@@ -170,106 +134,98 @@ enum Open {
     Array,
     /// A map of indefinite length, which may not end between a key and its value.
     Map { value_next: bool },
-    /// A string of indefinite length: definite strings of this major type.
-    Chunks(u8),
+    /// A string of indefinite length: definite strings, either all of text or all of bytes.
+    Chunks { text: bool },
 }
 
 impl Open {
     /// Says whether the container ends here, and otherwise counts the item that comes next.
-    fn close(&mut self, walk: &mut Walk<'_>) -> Option<bool> {
-        match self {
-            Self::Items(0) => return Some(true),
-            Self::Items(left) => *left -= 1,
-            Self::Array => return Some(walk.take_break()),
-            Self::Map { value_next } => {
-                if walk.take_break() {
-                    return (!*value_next).then_some(true);
-                }
-                *value_next = !*value_next;
-            }
-            Self::Chunks(major) => {
-                if walk.take_break() {
-                    return Some(true);
-                }
-                let next = walk.clone().head()?;
-                (next.major == *major && !next.indefinite()).then_some(())?;
-            }
+    fn close(&mut self, decoder: &mut Decoder<'_>) -> Option<bool> {
+        if let Self::Items(left) = self {
+            let next = left.checked_sub(1);
+            *left = next.unwrap_or(0);
+            return Some(next.is_none());
         }
-        Some(false)
+        let ends = take_break(decoder);
+        match self {
+            Self::Map { value_next } if ends => (!*value_next).then_some(true),
+            Self::Map { value_next } => {
+                *value_next = !*value_next;
+                Some(false)
+            }
+            Self::Chunks { text } if !ends => {
+                let chunk = if *text { Type::String } else { Type::Bytes };
+                (decoder.datatype().ok()? == chunk).then_some(false)
+            }
+            _ => Some(ends),
+        }
+    }
+}
+
+/// What messages are written with. It cannot fail: see [`Payload`].
+pub(crate) type ItemEncoder<'o> = Encoder<Payload<'o>>;
+
+/// A payload that is being written. It takes all there is to write and counts on when it is full, so that in
+/// the end it can be told which of its two bounds was met.
+pub(crate) struct Payload<'o> {
+    out: &'o mut [u8],
+    length: usize,
+}
+
+impl Write for Payload<'_> {
+    type Error = Infallible;
+
+    // One copy for all the widths that the encoder writes.
+    #[inline(never)]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        let place = self.out.get_mut(self.length..).unwrap_or_default();
+        place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.length = self.length.saturating_add(bytes.len());
+        Ok(())
     }
 }
 
 /// Writes one message: definite lengths, shortest heads, keys in the order in which the caller puts them.
 pub(crate) struct Writer<'o> {
-    out: &'o mut [u8],
-    length: usize,
+    encoder: ItemEncoder<'o>,
     map_at: usize,
     entries: u8,
-    full: bool,
 }
 
 impl<'o> Writer<'o> {
-    const NULL: u8 = 0xF6;
     const MAP: u8 = 0xA0;
 
     /// Begins a message of type `code` in `out`.
     pub(crate) fn open(out: &'o mut [u8], code: u8) -> Self {
-        let mut writer = Self { out, length: 0, map_at: 0, entries: 0, full: false };
-        writer.byte(ENVELOPE);
-        writer.item(major::UNSIGNED, u64::from(code));
-        writer.map_at = writer.length;
+        let mut encoder = Encoder::new(Payload { out, length: 0 });
+        encoder.array(2).ok();
+        encoder.u64(u64::from(code)).ok();
+        let map_at = encoder.writer().length;
         // An empty payload is null; the first entry makes a map of it.
-        writer.byte(Self::NULL);
-        writer
+        encoder.null().ok();
+        Self { encoder, map_at, entries: 0 }
     }
 
-    fn byte(&mut self, byte: u8) {
-        match self.out.get_mut(self.length) {
-            Some(place) if self.length < PAYLOAD_MAX => *place = byte,
-            _ => self.full = true,
-        }
-        // Counts on, so that `finish` can tell which of the two bounds was met.
-        self.length += 1;
-    }
-
-    /// Writes bytes as they are.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.byte(byte));
-    }
-
-    /// Writes the head of an item in its shortest form.
-    pub(crate) fn item(&mut self, major: u8, argument: u64) {
-        let bytes = argument.to_be_bytes();
-        let (info, width) = match argument {
-            0..=0x17 => {
-                let [.., last] = bytes;
-                (last, 0)
-            }
-            0x18..=0xFF => (0x18, 1),
-            0x100..=0xFFFF => (0x19, 2),
-            0x1_0000..=0xFFFF_FFFF => (0x1A, 4),
-            _ => (0x1B, 8),
-        };
-        self.byte((major << 5) | info);
-        self.raw(bytes.get(8 - width..).unwrap_or_default());
-    }
-
-    /// Begins an entry: the value is written next.
-    pub(crate) fn key(&mut self, key: u8) {
+    /// Begins an entry: the value is written next, to what is returned.
+    pub(crate) fn key(&mut self, key: u8) -> &mut ItemEncoder<'o> {
         self.entries += 1;
-        self.item(major::UNSIGNED, u64::from(key));
+        self.encoder.u64(u64::from(key)).ok();
+        &mut self.encoder
     }
 
     /// Ends the message and returns its length in bytes.
     pub(crate) fn finish(self) -> Result<usize, EncodeError> {
-        if self.full {
-            let too_long = self.length > PAYLOAD_MAX;
-            return Err(if too_long { EncodeError::PayloadTooLong } else { EncodeError::BufferTooSmall });
+        let Payload { out, length } = self.encoder.into_writer();
+        if length > PAYLOAD_MAX {
+            return Err(EncodeError::PayloadTooLong);
+        }
+        if length > out.len() {
+            return Err(EncodeError::BufferTooSmall);
         }
         // No message has so many keys that the head of its map would need a second byte.
-        if let Some(head) = self.out.get_mut(self.map_at).filter(|_| self.entries > 0) {
+        if let Some(head) = out.get_mut(self.map_at).filter(|_| self.entries > 0) {
             *head = Self::MAP | self.entries;
         }
-        Ok(self.length)
+        Ok(length)
     }
 }

@@ -5,14 +5,14 @@
 //! key begins; after that the CBOR is known to be whole, and each field is decoded from its place. So the order
 //! of keys, unknown keys, doubled keys and trailing bytes are dealt with in one function for all messages.
 
-use crate::cbor::{Walk, Writer, major, message_code};
+use minicbor::Decoder;
+use minicbor::data::Type;
+
+use crate::cbor::{ItemEncoder, Writer, decoder_at, message_code, skip, take_break};
 use crate::error::{Constraint, DecodeError};
 
 /// Keys 0 to 12 are all that any message uses.
 const KEYS: usize = 13;
-
-const NULL: u8 = 0xF6;
-const UNDEFINED: u8 = 0xF7;
 
 /// A payload whose structure has been checked.
 pub(crate) struct Fields<'a> {
@@ -41,19 +41,16 @@ impl<'a> Fields<'a> {
     fn walk(&mut self) -> Option<Option<u8>> {
         // The head of the code is one byte or two; see `message_code`.
         let head = if self.payload.get(1) == Some(&0x18) { 3 } else { 2 };
-        let mut walk = Walk::new(self.payload, head);
+        let mut decoder = decoder_at(self.payload, head);
         let mut doubled = None;
-        if matches!(self.payload.get(head), Some(&(NULL | UNDEFINED))) {
-            walk.byte()?;
+        if matches!(decoder.datatype().ok()?, Type::Null | Type::Undefined) {
+            skip(&mut decoder)?;
         } else {
-            let map = walk.head().filter(|map| map.major == major::MAP)?;
-            let mut left = (!map.indefinite()).then_some(map.argument);
-            while !Self::ends(&mut left, &mut walk) {
-                let key = walk.head().filter(|key| key.major <= major::NEGATIVE)?;
-                let place = u8::try_from(walk.position()).ok()?;
-                walk.skip()?;
-                // Keys beyond ours, negative ones among them, are skipped.
-                let known = u8::try_from(key.argument).ok().filter(|_| key.major == major::UNSIGNED);
+            let mut left = decoder.map().ok()?;
+            while !Self::ends(&mut left, &mut decoder) {
+                let known = Self::key(&mut decoder)?;
+                let place = u8::try_from(decoder.position()).ok()?;
+                skip(&mut decoder)?;
                 let Some(slot) = known.and_then(|key| self.places.get_mut(usize::from(key))) else {
                     continue;
                 };
@@ -63,18 +60,28 @@ impl<'a> Fields<'a> {
                 *slot = place;
             }
         }
-        walk.at_end().then_some(doubled)
+        (decoder.position() == self.payload.len()).then_some(doubled)
+    }
+
+    /// Reads a key: `None` inside if it is beyond ours, as negative ones are.
+    fn key(decoder: &mut Decoder<'_>) -> Option<Option<u8>> {
+        use Type::{I8, I16, I32, I64, Int, U8, U16, U32, U64};
+        match decoder.datatype().ok()? {
+            U8 | U16 | U32 | U64 => decoder.u64().ok().map(|key| u8::try_from(key).ok()),
+            I8 | I16 | I32 | I64 | Int => skip(decoder).map(|()| None),
+            _ => None,
+        }
     }
 
     /// Says whether the map ends here, and otherwise counts the entry that comes next.
-    fn ends(left: &mut Option<u64>, walk: &mut Walk<'_>) -> bool {
+    fn ends(left: &mut Option<u64>, decoder: &mut Decoder<'_>) -> bool {
         match left {
             Some(0) => true,
             Some(left) => {
                 *left -= 1;
                 false
             }
-            None => walk.take_break(),
+            None => take_break(decoder),
         }
     }
 
@@ -84,8 +91,8 @@ impl<'a> Fields<'a> {
         if place == 0 {
             return Ok(None);
         }
-        let mut walk = Walk::new(self.payload, usize::from(place));
-        T::read(&mut walk).map(Some).map_err(|constraint| self.error(key, constraint))
+        let mut decoder = decoder_at(self.payload, usize::from(place));
+        T::read(&mut decoder).map(Some).map_err(|constraint| self.error(key, constraint))
     }
 
     /// Reads the value of `key`.
@@ -102,10 +109,10 @@ impl<'a> Fields<'a> {
 /// A value of one field.
 pub(crate) trait Value<'a>: Sized {
     /// Reads it. The item is known to be whole and well-formed.
-    fn read(walk: &mut Walk<'a>) -> Result<Self, Constraint>;
+    fn read(decoder: &mut Decoder<'a>) -> Result<Self, Constraint>;
 
     /// Writes it in its shortest form.
-    fn write(&self, writer: &mut Writer<'_>);
+    fn write(&self, encoder: &mut ItemEncoder<'_>);
 }
 
 /// A field of a message: one that must be there, or an `Option`.
@@ -123,8 +130,7 @@ impl<'a, T: Value<'a>> Slot<'a> for T {
     }
 
     fn store(&self, writer: &mut Writer<'_>, key: u8) {
-        writer.key(key);
-        self.write(writer);
+        self.write(writer.key(key));
     }
 }
 

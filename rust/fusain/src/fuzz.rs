@@ -9,8 +9,9 @@ use core::mem::discriminant;
 use std::vec::Vec;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use minicbor::data::Int;
 
-use crate::cbor::{Walk, major};
+use crate::cbor::{decoder_at, skip};
 use crate::{
     Address, Command, DecodeError, Decoder, EXTENSION_MAGIC, EXTENSION_VERSION, Extension, ExtensionRequest,
     FRAME_MAX, FrameError, GAP_MS, Message, OtaData, PAYLOAD_MAX, SerialDecoder, encode_frame, message_code,
@@ -19,6 +20,18 @@ use crate::{
 
 /// Deepest nesting of the values that [`item`] builds: one less than what has to be accepted.
 const DEPTH_MAX: usize = 31;
+
+/// Major types of items.
+mod major {
+    pub(super) const UNSIGNED: u8 = 0;
+    pub(super) const NEGATIVE: u8 = 1;
+    pub(super) const BYTES: u8 = 2;
+    pub(super) const TEXT: u8 = 3;
+    pub(super) const ARRAY: u8 = 4;
+    pub(super) const MAP: u8 = 5;
+    pub(super) const TAG: u8 = 6;
+    pub(super) const SIMPLE: u8 = 7;
+}
 
 /// Something that happens on a link.
 #[derive(Arbitrary, Debug)]
@@ -270,8 +283,8 @@ pub fn peers(data: &[u8]) {
 
 /// Rewrites a payload of ours in another way that means the same.
 fn rewrite(bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
-    let mut walk = Walk::new(bytes, 1);
-    let Some(code) = walk.head().and_then(|head| u8::try_from(head.argument).ok()) else { return Ok(None) };
+    let mut decoder = decoder_at(bytes, 1);
+    let Ok(code) = decoder.u8() else { return Ok(None) };
     let mut out = std::vec![0x82];
     // Only two forms of the code are accepted.
     if code > 0x17 || u.arbitrary()? {
@@ -280,18 +293,16 @@ fn rewrite(bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
         out.push(code)
     }
     let mut entries = Vec::new();
-    let map = walk.clone().head().filter(|head| head.major == major::MAP);
-    if let Some(map) = map {
-        walk.head();
-        for _ in 0..map.argument {
-            let (Some(key), value) = (walk.head(), walk.position()) else { return Ok(None) };
+    if let Ok(Some(count)) = decoder.map() {
+        for _ in 0..count {
+            let (Ok(key), value) = (decoder.int(), decoder.position()) else { return Ok(None) };
             let mut entry = Vec::new();
-            head(major::UNSIGNED, key.argument, u, &mut entry)?;
-            let number = walk.clone().head().filter(|head| head.major <= major::NEGATIVE);
-            walk.skip();
+            integer(key, u, &mut entry)?;
+            let number = decoder.clone().int();
+            skip(&mut decoder);
             match number {
-                Some(number) => head(number.major, number.argument, u, &mut entry)?,
-                None => entry.extend(bytes.get(value..walk.position()).unwrap_or_default()),
+                Ok(number) => integer(number, u, &mut entry)?,
+                Err(_) => entry.extend(bytes.get(value..decoder.position()).unwrap_or_default()),
             }
             entries.push(entry);
         }
@@ -429,6 +440,15 @@ fn container(major: u8, entries: &[Vec<u8>], u: &mut Unstructured<'_>, out: &mut
         out.push(0xFF);
     }
     Ok(())
+}
+
+/// An integer in any width that holds it.
+fn integer(number: Int, u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let number = i128::from(number);
+    let major = if number < 0 { major::NEGATIVE } else { major::UNSIGNED };
+    // The argument of a negative number n is -1 - n, which is what inverting its bits gives.
+    let argument = if number < 0 { !number } else { number };
+    head(major, u64::try_from(argument).unwrap_or(0), u, out)
 }
 
 /// A head in any width that holds the argument.

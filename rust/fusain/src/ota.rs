@@ -4,7 +4,9 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::cbor::{Walk, Writer, major};
+use minicbor::Decoder;
+
+use crate::cbor::{ItemEncoder, Writer, take_break};
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
 use crate::fields::{Fields, Slot, Value, framed, message};
 
@@ -137,17 +139,17 @@ wire_enum! {
 macro_rules! enum_value {
     ($name:ident) => {
         impl crate::fields::Value<'_> for $name {
-            fn read(walk: &mut crate::cbor::Walk<'_>) -> Result<Self, crate::error::Constraint> {
+            fn read(decoder: &mut minicbor::Decoder<'_>) -> Result<Self, crate::error::Constraint> {
                 // An unknown number is a value not allowed, even one too wide for the enumeration's number.
-                let number = u64::read(walk)?;
+                let number = u64::read(decoder)?;
                 u8::try_from(number)
                     .ok()
                     .and_then(|number| Self::try_from(number).ok())
                     .ok_or(crate::error::Constraint::ValueInvalid)
             }
 
-            fn write(&self, writer: &mut crate::cbor::Writer<'_>) {
-                self.number().write(writer);
+            fn write(&self, encoder: &mut crate::cbor::ItemEncoder<'_>) {
+                self.number().write(encoder);
             }
         }
     };
@@ -172,22 +174,20 @@ pub struct Version {
 }
 
 impl Value<'_> for Version {
-    fn read(walk: &mut Walk<'_>) -> Result<Self, Constraint> {
-        let Some(array) = walk.head().filter(|head| head.major == major::ARRAY) else {
-            return Err(Constraint::TypeMismatch);
-        };
-        if !array.indefinite() && array.argument != 4 {
+    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
+        let length = decoder.array().map_err(|_| Constraint::TypeMismatch)?;
+        if length.is_some_and(|length| length != 4) {
             return Err(Constraint::ValueInvalid);
         }
         let mut numbers = [0; 4];
         for number in &mut numbers {
             // An array of indefinite length may be too short.
-            if array.indefinite() && walk.take_break() {
+            if length.is_none() && take_break(decoder) {
                 return Err(Constraint::ValueInvalid);
             }
-            *number = u64::read(walk)?;
+            *number = u64::read(decoder)?;
         }
-        if array.indefinite() && !walk.take_break() {
+        if length.is_none() && !take_break(decoder) {
             return Err(Constraint::ValueInvalid);
         }
         let [first, minor, revision, build] = numbers;
@@ -202,12 +202,12 @@ impl Value<'_> for Version {
         version().ok_or(Constraint::ValueTooHigh)
     }
 
-    fn write(&self, writer: &mut Writer<'_>) {
-        writer.item(major::ARRAY, 4);
-        self.major.write(writer);
-        self.minor.write(writer);
-        self.revision.write(writer);
-        self.build.write(writer);
+    fn write(&self, encoder: &mut ItemEncoder<'_>) {
+        encoder.array(4).ok();
+        self.major.write(encoder);
+        self.minor.write(encoder);
+        self.revision.write(encoder);
+        self.build.write(encoder);
     }
 }
 
