@@ -65,7 +65,7 @@ fn a_test_upgrade_that_confirms_itself() {
     let mut points = 0;
     for mode in MODES {
         for write_block in [1, 4, 8, 16, 32] {
-            for len in [2048, 3001, 4095] {
+            for len in [75, 2048, 3001] {
                 let update = Update::new(2, len, Mode::Test, None, 5);
                 let name = format!("{mode:?}, write block {write_block}, {len} bytes");
                 let scenario = scenario(mode, write_block, 5).with_update(update);
@@ -116,6 +116,26 @@ fn the_second_upgrade_after_a_revert_and_a_slot_erased_at_start() {
         scenario.device.config.erase = EraseMode::AtStart;
         scenario.installed_confirmed = false;
         points += cut_everywhere(&format!("{mode:?}"), &scenario, &Tear::ALL);
+    }
+    println!("{points} cut points");
+}
+
+#[test]
+#[ignore = "minutes; cargo test -p rekindle-sim --release --test cuts -- --ignored"]
+fn every_size_around_a_sector_on_a_lossy_link() {
+    let mut points = 0;
+    for mode in MODES {
+        for write_block in [1, 4, 8, 16, 32] {
+            let max = scenario(mode, write_block, 9).device.config.layout.image_max as usize;
+            for len in [110, 255, 256, 257, 1023, 1024, 1025, 2047, 2049, 3333, max - 1, max] {
+                let name = format!("{mode:?}, write block {write_block}, {len} bytes");
+                let fails = Update::new(2, len, Mode::Test, Some("fail:1:2"), 9);
+                let passes = Update::new(3, len, Mode::Permanent, None, 9);
+                let mut scenario = scenario(mode, write_block, 9).with_update(fails).with_update(passes);
+                scenario.link.faults.loss = 20_000;
+                points += cut_everywhere(&name, &scenario, &Tear::ALL);
+            }
+        }
     }
     println!("{points} cut points");
 }

@@ -12,11 +12,11 @@ const WORLDS_LONG: u64 = 10_000;
 /// Seeds of worlds that once broke an invariant: they are run again, always.
 const REGRESSIONS: [u64; 0] = [];
 
-fn run(seeds: impl Iterator<Item = u64>) {
+fn run(seeds: impl Iterator<Item = u64>, world: fn(u64) -> Scenario) {
     let mut failures = Vec::new();
     let (mut worlds, mut cuts, mut operations, mut unknown) = (0, 0, 0, 0);
     for seed in seeds {
-        match World::new(Scenario::random(seed)).run() {
+        match World::new(world(seed)).run() {
             Ok(summary) => {
                 worlds += 1;
                 cuts += summary.power_cuts;
@@ -36,13 +36,19 @@ fn run(seeds: impl Iterator<Item = u64>) {
 #[test]
 fn invariants_hold_in_random_worlds() {
     match std::env::var("REKINDLE_SEED") {
-        Ok(seed) => run(core::iter::once(seed.parse().unwrap())),
-        Err(_) => run(REGRESSIONS.into_iter().chain(0..WORLDS)),
+        Ok(seed) => run(core::iter::once(seed.parse().unwrap()), Scenario::random),
+        Err(_) => run(REGRESSIONS.into_iter().chain(0..WORLDS), Scenario::random),
     }
 }
 
 #[test]
 #[ignore = "minutes; cargo test -p rekindle-sim --release --test worlds -- --ignored"]
 fn invariants_hold_in_many_random_worlds() {
-    run(1_000_000..1_000_000 + WORLDS_LONG);
+    run(1_000_000..1_000_000 + WORLDS_LONG, Scenario::random);
+}
+
+#[test]
+#[ignore = "a minute; cargo test -p rekindle-sim --release --test worlds -- --ignored"]
+fn invariants_hold_when_reads_fail_too() {
+    run(2_000_000..2_003_000, |seed| Scenario::random(seed).with_read_failures());
 }

@@ -393,27 +393,42 @@ impl<S: Store> Device<S> {
         Step::Off
     }
 
+    fn boot_failed(&mut self, now_ns: u64, error: FlashError) -> Step {
+        match error {
+            FlashError::Power => self.lost_power(),
+            FlashError::Fault => {
+                // MCUboot asserts, and the watchdog starts it again.
+                self.reset(now_ns + self.options.timing.boot_ns, reset_cause::WATCHDOG);
+                Step::Progress
+            }
+            other => panic!("the bootloader model: {other}"),
+        }
+    }
+
+    /// What the operating system reads before it starts the endpoint: the next boot's swap type, and its own image.
+    fn look_around(&mut self, booted: &Booted) -> Result<(SwapType, SelfTest), FlashError> {
+        let swap_type = self.options.bootloader.swap_type(&mut self.flash)?;
+        let len = booted.running.map_or(0, |running| running.extent.hashed);
+        let image = image::load(&mut self.flash, Area::Primary, 0, len)?;
+        Ok((swap_type, SelfTest::of(&image)))
+    }
+
     fn boot(&mut self, now_ns: u64, cause: u32) -> Step {
         let booted = match self.options.bootloader.boot(&mut self.flash) {
             Ok(booted) => booted,
-            Err(FlashError::Power) => return self.lost_power(),
-            Err(FlashError::Fault) => {
-                // MCUboot asserts, and the watchdog starts it again.
-                self.reset(now_ns + self.options.timing.boot_ns, reset_cause::WATCHDOG);
-                return Step::Progress;
-            }
-            Err(error) => panic!("the bootloader model: {error}"),
+            Err(error) => return self.boot_failed(now_ns, error),
         };
         self.notes.push_back(Note::Booted { cause, booted });
-        let Some(running) = booted.running else {
+        if booted.running.is_none() {
             self.phase = Phase::Dead;
             return Step::Dead;
+        }
+        let (swap_type, self_test) = match self.look_around(&booted) {
+            Ok(seen) => seen,
+            Err(error) => return self.boot_failed(now_ns, error),
         };
-        let swap_type =
-            self.options.bootloader.swap_type(&mut self.flash).expect("a trailer that was just read");
         self.under_test = swap_type == SwapType::Revert;
-        let body = image::load(&mut self.flash, Area::Primary, 0, running.extent.hashed);
-        self.self_test = SelfTest::of(&body.expect("the image that was just checked"));
+        self.self_test = self_test;
         self.up_since_ns = now_ns + self.options.timing.boot_ns;
         if self.self_test == SelfTest::Crash {
             let at_ns = self.up_since_ns;
@@ -488,7 +503,10 @@ impl<S: Store> Device<S> {
             }
             Wanted::Confirm => {
                 let result = self.options.bootloader.confirm(&mut self.flash);
-                if result.is_ok() {
+                if result.is_err() {
+                    // The application tries again.
+                    self.self_test_at_ns = Some(now_ns + self.options.timing.self_test_ns);
+                } else {
                     self.under_test = false;
                     self.notes.push_back(Note::Confirmed);
                 }

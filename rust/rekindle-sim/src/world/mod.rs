@@ -15,10 +15,12 @@ pub use invariant::{Broken, Invariant};
 pub use scenario::{Fate, Mishap, Scenario, Update, When};
 
 use crate::device::{Device, Honest, Port};
-use crate::flash::{NorFlash, RamStore};
+use crate::flash::{FlashError, NorFlash, RamStore};
 use crate::link::{End, Link};
+use alloc::collections::BTreeSet;
 use core::fmt;
 use fusain::Decoder;
+use rekindle_session::port::FlashOp;
 use rekindle_session::sender::{Counters, Sender};
 use run::Ended;
 use witness::Witness;
@@ -108,12 +110,16 @@ impl World {
             .bootloader
             .install(&mut flash, &scenario.installed, scenario.installed_confirmed)
             .expect("an image that fits");
+        let mut reads = BTreeSet::new();
         let mut timed = Vec::new();
         let mut cuts = Vec::new();
         for (when, mishap) in &scenario.mishaps {
             match (when, mishap) {
                 (When::Operation { number }, Mishap::FlashFailure { tear }) => {
                     flash.plan_failure(*number, *tear);
+                }
+                (When::Operation { number }, Mishap::ReadFailure) => {
+                    reads.insert(*number);
                 }
                 (When::Operation { number }, _) => cuts.push((*number, *mishap)),
                 (When::At { ns }, _) => timed.push((*ns, *mishap)),
@@ -122,6 +128,7 @@ impl World {
         timed.sort_by_key(|(ns, _)| core::cmp::Reverse(*ns));
         cuts.sort_by_key(|(number, _)| core::cmp::Reverse(*number));
         let link = Link::new(scenario.link, scenario.seed);
+        let port = Box::new(FailingReads { inner: port, reads, done: 0 });
         let device = Device::with_port(flash, scenario.device.clone(), port);
         let witness = Witness::new(&scenario);
         let mut world = Self {
@@ -238,5 +245,29 @@ impl World {
         if let Some((number, Mishap::PowerCut { tear, .. })) = self.cuts.last() {
             self.device.flash_mut().plan_cut(*number, *tear);
         }
+    }
+}
+
+/// Lets some of the session's reads fail; the bootloader's never do.
+#[derive(Debug)]
+struct FailingReads {
+    inner: Box<dyn Port<RamStore>>,
+    reads: BTreeSet<u64>,
+    done: u64,
+}
+
+impl Port<RamStore> for FailingReads {
+    fn perform(&mut self, flash: &mut NorFlash, op: &FlashOp<'_>) -> Result<Vec<u8>, FlashError> {
+        if let FlashOp::Read { .. } = op {
+            self.done += 1;
+            if self.reads.remove(&(self.done - 1)) {
+                return Err(FlashError::Fault);
+            }
+        }
+        self.inner.perform(flash, op)
+    }
+
+    fn forget(&mut self) {
+        self.inner.forget();
     }
 }

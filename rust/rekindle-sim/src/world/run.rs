@@ -392,7 +392,7 @@ impl World {
                 written.expect("a foreign write inside the slot");
                 self.witness.void();
             }
-            Mishap::FlashFailure { .. } => {}
+            Mishap::FlashFailure { .. } | Mishap::ReadFailure => {}
         }
     }
 

@@ -19,7 +19,7 @@ pub enum When {
         /// Nanoseconds since its beginning.
         ns: u64,
     },
-    /// Inside a flash operation; for power cuts and flash failures.
+    /// Inside a flash operation; for power cuts and failures of the flash.
     Operation {
         /// Its number.
         number: u64,
@@ -43,6 +43,8 @@ pub enum Mishap {
         /// What it leaves behind.
         tear: Tear,
     },
+    /// A read of the flash fails; the number of its [`When::Operation`] counts reads.
+    ReadFailure,
     /// The link is down for a while.
     LinkCut {
         /// For how long.
@@ -203,6 +205,17 @@ impl Scenario {
         scenario.random_updates(&mut rng);
         scenario.random_mishaps(&mut rng);
         scenario
+    }
+
+    /// The same world, in which a few reads of the flash fail as well.
+    #[must_use]
+    pub fn with_read_failures(mut self) -> Self {
+        let mut rng = Rng::new(self.seed).fork(0x2EAD);
+        for _ in 0..3 {
+            let when = When::Operation { number: rng.below(1500) };
+            self.mishaps.push((when, Mishap::ReadFailure));
+        }
+        self
     }
 
     fn random_link(&mut self, rng: &mut Rng) {

@@ -7,7 +7,7 @@ use super::invariant::Invariant;
 use super::scenario::{Mishap, Scenario};
 use crate::bootloader::{Booted, Flag, SwapType};
 use crate::device::{Device, Note};
-use crate::flash::RamStore;
+use crate::flash::{NorFlash, RamStore};
 use crate::image;
 use fusain::{Decoder, Extension, Message, OtaState, Outcome, OutcomeReport};
 use rekindle_session::port::Area;
@@ -53,6 +53,8 @@ struct Boot {
 struct Request {
     /// Number of the attempt, as the journal has it.
     attempt: u32,
+    /// The image.
+    target: [u8; 32],
     /// Boots before it.
     boots: usize,
 }
@@ -83,7 +85,7 @@ impl Witness {
         let images = scenario.updates.iter().map(|update| &update.image);
         let known =
             core::iter::once(&scenario.installed).chain(images).map(|bytes| Known::new(bytes)).collect();
-        let failing = |mishap: &Mishap| matches!(mishap, Mishap::FlashFailure { .. });
+        let failing = |mishap: &Mishap| matches!(mishap, Mishap::FlashFailure { .. } | Mishap::ReadFailure);
         Self {
             known,
             failures: scenario.mishaps.iter().any(|(_, mishap)| failing(mishap)),
@@ -146,7 +148,7 @@ impl Witness {
         }
         self.checked_operations = operations;
         let bootloader = device.options().bootloader.clone();
-        let flash = device.flash_mut();
+        let flash = &mut looked_at(device);
         // Until the confirmation is in flash, and no longer.
         if bootloader.swap_type(flash) != Ok(SwapType::Revert) {
             return Ok(());
@@ -256,7 +258,7 @@ impl Witness {
             return Err((Invariant::NothingUnverifiedIsActivated, seen));
         }
         let attempt = newest_attempt(device);
-        self.requests.push(Request { attempt, boots: self.boots.len() });
+        self.requests.push(Request { attempt, target: *hash, boots: self.boots.len() });
         Ok(())
     }
 
@@ -287,7 +289,7 @@ impl Witness {
     /// What the device says of its newest attempt, against what happened.
     fn check_outcome(&mut self, report: &OutcomeReport, device: &mut Device<RamStore>) -> Finding {
         let bootloader = device.options().bootloader.clone();
-        let Ok(swap_type) = bootloader.swap_type(device.flash_mut()) else { return Ok(()) };
+        let Ok(swap_type) = bootloader.swap_type(&mut looked_at(device)) else { return Ok(()) };
         let Some(target) = report.target else {
             let none = report.outcome == Outcome::None && self.requests.is_empty();
             return self.told_true(none, report, "no target");
@@ -339,7 +341,7 @@ impl Witness {
         device: &mut Device<RamStore>,
     ) -> Finding {
         let bootloader = device.options().bootloader.clone();
-        let swap_type = bootloader.swap_type(device.flash_mut()).unwrap_or(SwapType::None);
+        let swap_type = bootloader.swap_type(&mut looked_at(device)).unwrap_or(SwapType::None);
         let running = self.boots.last().is_some_and(|boot| boot.running == *target);
         let ran = self.boots.iter().any(|boot| boot.running == *target);
         let truth = match report.completion {
@@ -350,8 +352,8 @@ impl Witness {
             Completion::Reverted => !running && self.was_reverted(target),
             Completion::RefusedByBootloader => !running && self.boots.iter().any(|boot| boot.refused),
             Completion::NotAttempted => !running,
+            Completion::Activated => self.requests.iter().any(|request| request.target == *target),
             Completion::Verified
-            | Completion::Activated
             | Completion::Unknown
             | Completion::Untold
             | Completion::Status
@@ -371,16 +373,24 @@ impl Witness {
     pub(super) fn stranded(&self, target: &[u8; 32], device: &mut Device<RamStore>) -> bool {
         let bootloader = device.options().bootloader.clone();
         let torn =
-            bootloader.primary_state(device.flash_mut()).is_ok_and(|state| state.copy_done == Flag::Bad);
+            bootloader.primary_state(&mut looked_at(device)).is_ok_and(|state| state.copy_done == Flag::Bad);
         torn && self.installed(target, device)
     }
 
     /// Whether the image runs, and will after a reset.
     pub(super) fn installed(&self, target: &[u8; 32], device: &mut Device<RamStore>) -> bool {
         let bootloader = device.options().bootloader.clone();
-        let stays = bootloader.swap_type(device.flash_mut()) == Ok(SwapType::None);
+        let stays = bootloader.swap_type(&mut looked_at(device)) == Ok(SwapType::None);
         stays && self.boots.last().is_some_and(|boot| boot.running == *target)
     }
+}
+
+/// The chip as it is now, to look at: looking changes nothing and nothing that is planned happens to it.
+fn looked_at(device: &Device<RamStore>) -> NorFlash {
+    let mut flash = device.flash().clone();
+    flash.clear_plans();
+    flash.power_on();
+    flash
 }
 
 /// The highest number among the attempts in the journal: records of three blocks of 32 bytes that begin with kind 5,
