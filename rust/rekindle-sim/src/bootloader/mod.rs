@@ -341,7 +341,7 @@ impl Bootloader {
 
     /// Carries out a swap from its next step on.
     fn run<S: Store>(&self, flash: &mut NorFlash<S>, mut swap: Swap) -> Result<(), FlashError> {
-        let steps = swap.steps();
+        let steps = swap.steps(self.slots(flash.geometry()).max_sectors);
         while let Some(step) = steps.get(swap.step as usize) {
             flash.set_notes(&swap.to_notes())?;
             self.step(flash, &swap, *step)?;
@@ -359,12 +359,11 @@ impl Bootloader {
                 flash.erase(area, sector * size, size)
             }
             Step::Copy { from, to } => copy_sector(flash, from, to),
-            Step::Status(entry) => {
+            Step::Status { entry, state } => {
                 let geometry = *flash.geometry();
                 let start = geometry.primary.size() - self.trailer_size(&geometry);
                 let mut status = vec![ERASED; geometry.write_block as usize];
-                // MCUboot writes the number of the state it leaves: 1, 2 in turn.
-                status[0] = 1 + (entry % 2) as u8;
+                status[0] = state;
                 write_if_blank(flash, start + entry * geometry.write_block, &status)
             }
             Step::ImageOk => {

@@ -40,8 +40,8 @@ pub(super) enum Step {
     Erase { area: Area, sector: u32 },
     /// Erase a sector, then copy one into it.
     Copy { from: (Area, u32), to: (Area, u32) },
-    /// Note progress in the primary trailer's status area.
-    Status(u32),
+    /// Note progress in the primary trailer's status area: which entry, and the number of the state it leaves.
+    Status { entry: u32, state: u8 },
     /// Set *image ok* in the primary trailer, unless something stands there.
     ImageOk,
     /// Set *copy done* in the primary trailer.
@@ -59,8 +59,8 @@ pub(super) struct Fields {
 const NOTE: [u8; 4] = *b"SWAP";
 
 impl Swap {
-    /// Every step, in order.
-    pub(super) fn steps(&self) -> Vec<Step> {
+    /// Every step, in order. MCUboot keeps its status for `max_sectors` sectors.
+    pub(super) fn steps(&self, max_sectors: u32) -> Vec<Step> {
         let mut steps = Vec::new();
         let offset = self.mode == SwapMode::Offset;
         if self.fixup {
@@ -75,7 +75,7 @@ impl Swap {
         match (self.mode, self.kind) {
             (SwapMode::Offset, SwapType::Revert) => self.down(&mut steps),
             (SwapMode::Offset, _) => self.up(&mut steps),
-            _ => self.by_move(&mut steps),
+            _ => self.by_move(&mut steps, max_sectors),
         }
         if matches!(self.kind, SwapType::Perm | SwapType::Revert) {
             steps.push(Step::ImageOk);
@@ -87,16 +87,21 @@ impl Swap {
     /// An upgrade by offset: primary N to secondary N, secondary N + 1 to primary N.
     fn up(&self, steps: &mut Vec<Step>) {
         for n in 0..self.sectors {
-            self.copy(steps, n <= self.used.0, (Area::Primary, n), (Area::Secondary, n));
-            self.copy(steps, n <= self.used.1, (Area::Secondary, n + 1), (Area::Primary, n));
+            copy(steps, n <= self.used.0, (Area::Primary, n), (Area::Secondary, n));
+            steps.push(Step::Status { entry: 2 * n, state: 1 });
+            copy(steps, n <= self.used.1, (Area::Secondary, n + 1), (Area::Primary, n));
+            steps.push(Step::Status { entry: 2 * n + 1, state: 2 });
         }
     }
 
     /// A revert by offset: from the last sector down, primary N to secondary N + 1, secondary N to primary N.
     fn down(&self, steps: &mut Vec<Step>) {
-        for n in (0..self.sectors).rev() {
-            self.copy(steps, n <= self.used.0, (Area::Primary, n), (Area::Secondary, n + 1));
-            self.copy(steps, n <= self.used.1, (Area::Secondary, n), (Area::Primary, n));
+        for (nth, n) in (0..self.sectors).rev().enumerate() {
+            let entry = 2 * nth as u32;
+            copy(steps, n <= self.used.0, (Area::Primary, n), (Area::Secondary, n + 1));
+            steps.push(Step::Status { entry, state: 1 });
+            copy(steps, n <= self.used.1, (Area::Secondary, n), (Area::Primary, n));
+            steps.push(Step::Status { entry: entry + 1, state: 2 });
         }
         // Otherwise the header left here would stand in the way of the next upgrade.
         steps.push(Step::Erase { area: Area::Secondary, sector: 0 });
@@ -104,22 +109,18 @@ impl Swap {
     }
 
     /// By move: the primary image up one sector, then sector by sector across.
-    fn by_move(&self, steps: &mut Vec<Step>) {
-        for n in (0..self.sectors).rev() {
-            self.copy(steps, true, (Area::Primary, n), (Area::Primary, n + 1));
+    fn by_move(&self, steps: &mut Vec<Step>, max_sectors: u32) {
+        for (nth, n) in (0..self.sectors).rev().enumerate() {
+            copy(steps, true, (Area::Primary, n), (Area::Primary, n + 1));
+            steps.push(Step::Status { entry: nth as u32, state: 1 });
         }
         for n in 0..self.sectors {
-            self.copy(steps, true, (Area::Secondary, n), (Area::Primary, n));
-            self.copy(steps, true, (Area::Primary, n + 1), (Area::Secondary, n));
+            let entry = max_sectors + 2 * n;
+            copy(steps, true, (Area::Secondary, n), (Area::Primary, n));
+            steps.push(Step::Status { entry, state: 1 });
+            copy(steps, true, (Area::Primary, n + 1), (Area::Secondary, n));
+            steps.push(Step::Status { entry: entry + 1, state: 2 });
         }
-    }
-
-    fn copy(&self, steps: &mut Vec<Step>, wanted: bool, from: (Area, u32), to: (Area, u32)) {
-        if wanted {
-            steps.push(Step::Copy { from, to });
-        }
-        let entries = steps.iter().filter(|step| matches!(step, Step::Status(_))).count();
-        steps.push(Step::Status(entries as u32));
     }
 
     /// The swap as bytes kept beside the chip.
@@ -170,6 +171,12 @@ impl Swap {
             image_ok: notes[6] & 1 != 0,
             fixup: notes[6] & 2 != 0,
         })
+    }
+}
+
+fn copy(steps: &mut Vec<Step>, wanted: bool, from: (Area, u32), to: (Area, u32)) {
+    if wanted {
+        steps.push(Step::Copy { from, to });
     }
 }
 
