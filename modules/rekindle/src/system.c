@@ -42,10 +42,34 @@ void rekindle_reboot(void)
 	sys_reboot(SYS_REBOOT_COLD);
 }
 
+#if defined(CONFIG_ENTROPY_HAS_DRIVER) || defined(CONFIG_TEST_RANDOM_GENERATOR)
+
 void rekindle_random(uint8_t *data, size_t len)
 {
 	sys_rand_get(data, len);
 }
+
+#else
+
+/* Without any source there is still the moment at which it is asked for: enough to tell two
+ * devices or two boots apart, which is all that the session wants.
+ */
+void rekindle_random(uint8_t *data, size_t len)
+{
+	static uint32_t state = 2463534242U;
+
+	for (size_t i = 0; i < len; i++) {
+		state += k_cycle_get_32();
+		/* Marsaglia's xorshift; 0 is the one state it never leaves. */
+		state = (state == 0U) ? 1U : state;
+		state ^= state << 13;
+		state ^= state >> 17;
+		state ^= state << 5;
+		data[i] = (uint8_t)(state >> 8);
+	}
+}
+
+#endif
 
 size_t rekindle_stack_unused(void)
 {
