@@ -286,6 +286,18 @@ fn the_reboot_after_activation_may_take_the_link_with_it() {
 }
 
 #[test]
+fn a_reboot_in_no_time_is_a_reboot() {
+    let image = image(3_000);
+    for (linger_ms, boot_ms) in [(0, 0), (0, 1), (1, 0), (0, 15)] {
+        let device = Device { linger_ms, boot_ms, ..Device::base() };
+        let mut world = World::new(push(&image), Link::ip(), device, &image);
+        world.latency_us = 0;
+        assert_eq!(world.run().unwrap().completion, Completion::Untold);
+        assert_eq!((world.count(START), world.device.reboots), (1, 1), "{linger_ms} + {boot_ms} ms");
+    }
+}
+
+#[test]
 fn a_lost_answer_to_activate_is_not_taken_for_a_failure() {
     let image = image(3_000);
     for (device, expected) in

@@ -133,6 +133,13 @@ pub(super) enum Trigger {
     LinkUp,
 }
 
+impl Trigger {
+    /// Comes at any time, with a command on its way that may still be answered.
+    pub(super) const fn leaves_open(self) -> bool {
+        matches!(self, Self::Uptime { .. } | Self::Elapsed)
+    }
+}
+
 /// What is known about the running image in comparison with the one to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {

@@ -327,15 +327,8 @@ impl Sender {
         if back && self.peer.info.is_none() {
             self.rebooted();
         }
-        let booted_ms = now_ms.saturating_sub(u64::from(uptime_ms));
-        self.activation.uptime(back, booted_ms, self.peer.extension == Some(true));
-        let out_ms = self.out_since(now_ms);
-        let step = self.step;
+        self.activation.uptime(back, now_ms, uptime_ms, self.peer.extension == Some(true));
         self.turn(now_ms, Trigger::Uptime { back });
-        if let Some(sent_ms) = out_ms.filter(|_| self.step != step) {
-            // What was asked before may still be answered: one command at a time.
-            self.exchange.hold(sent_ms.saturating_add(u64::from(self.line.link.min_rto_ms)));
-        }
     }
 
     /// The device was seen to have rebooted.
@@ -347,7 +340,13 @@ impl Sender {
     /// Decides and carries out what follows from `trigger`.
     fn turn(&mut self, now_ms: u64, trigger: Trigger) {
         let next = decide(self.step, trigger, &self.facts());
+        let out_ms = self.out_since(now_ms).filter(|_| trigger.leaves_open());
+        let step = self.step;
         self.apply(now_ms, next);
+        if let Some(sent_ms) = out_ms.filter(|_| self.step != step) {
+            // What was asked before may still be answered: one command at a time.
+            self.exchange.hold(sent_ms.saturating_add(self.rtt.try_ms(1)));
+        }
     }
 
     fn facts(&self) -> Facts {

@@ -31,6 +31,10 @@ const INITIALIZING_MS: u64 = 30_000;
 /// Silence of a device that answers pings after which it is believed to ignore updates, in milliseconds.
 const MUTE_MS: u64 = 20_000;
 
+/// How much too early a boot may come out, besides 1/64 of the uptime for a device whose clock is fast: both
+/// ends read clocks that tick, and ticks of 10 to 16 ms are in use.
+const CLOCK_MS: u64 = 20;
+
 /// An activation and the reboot that it leads to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Activation {
@@ -77,10 +81,16 @@ impl Activation {
 
     /// A ping told whether the uptime went back, and so when the device booted. The boot number is the better
     /// witness where there is one.
-    pub(super) fn uptime(&mut self, back: bool, booted_ms: u64, extension: bool) {
+    pub(super) fn uptime(&mut self, back: bool, now_ms: u64, uptime_ms: u32, extension: bool) {
         let better = extension && self.boot.is_some();
         if let Some(sent_ms) = self.sent_ms.filter(|_| !better && self.rebooted != Some(true)) {
-            self.rebooted = Some(back && booted_ms > sent_ms);
+            // Not the boot of before ACTIVATE, noticed late. The inaccuracy is the new boot's benefit: missing it
+            // sends the whole image once more, while the old boot had a START or VERIFY to follow it, and a
+            // reboot too many still has QUERY to contradict it.
+            let uptime_ms = u64::from(uptime_ms);
+            let slack_ms = CLOCK_MS.saturating_add(uptime_ms / 64);
+            let booted_ms = now_ms.saturating_sub(uptime_ms);
+            self.rebooted = Some(back && booted_ms.saturating_add(slack_ms) >= sent_ms);
         }
     }
 }
@@ -414,5 +424,42 @@ impl Sender {
                 Task::Abort => CommandKind::Abort,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an uptime after ACTIVATE at 60 s says of a device with the base protocol.
+    fn rebooted(back: bool, now_ms: u64, uptime_ms: u32) -> Option<bool> {
+        let mut activation = Activation::begin(60_000, None, false);
+        activation.uptime(back, now_ms, uptime_ms, false);
+        activation.rebooted
+    }
+
+    #[test]
+    fn a_boot_counts_from_the_millisecond_of_activate_on() {
+        assert_eq!(rebooted(true, 64_000, 1_000), Some(true), "3 s after it");
+        assert_eq!(rebooted(true, 61_000, 1_000), Some(true), "at the same millisecond");
+        assert_eq!(rebooted(true, 60_992, 1_000), Some(true), "a tick of 16 ms before, as it seems");
+        assert_eq!(rebooted(true, 160_000, 101_000), Some(true), "a clock that is 1 % fast, 100 s later");
+        assert_eq!(rebooted(true, 61_000, 1_100), Some(false), "before it, noticed late");
+        assert_eq!(rebooted(true, 64_000, 10_000), Some(false), "long before it");
+        assert_eq!(rebooted(false, 64_000, 1_000), Some(false), "its uptime did not go back");
+    }
+
+    #[test]
+    fn a_reboot_once_seen_stays_and_a_boot_number_knows_better() {
+        let mut activation = Activation::begin(60_000, None, false);
+        activation.uptime(true, 61_000, 500, false);
+        activation.uptime(false, 62_000, 1_500, false);
+        assert_eq!(activation.rebooted, Some(true));
+
+        let mut activation = Activation::begin(60_000, Some(7), false);
+        activation.uptime(true, 61_000, 500, true);
+        assert_eq!(activation.rebooted, None);
+        activation.booted(8);
+        assert_eq!(activation.rebooted, Some(true));
     }
 }

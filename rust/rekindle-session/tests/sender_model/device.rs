@@ -57,6 +57,8 @@ pub(crate) struct Device {
     /// RECEIVING at START says no offset.
     pub(crate) terse: bool,
     pub(crate) fate: Fate,
+    /// From ACTIVATE to the reboot, in milliseconds.
+    pub(crate) linger_ms: u64,
     pub(crate) boot_ms: u64,
     pub(crate) safe_from_us: u64,
     /// The appliance's state while it is not safe.
@@ -121,6 +123,7 @@ impl Device {
             strict: true,
             terse: false,
             fate: Fate::Confirm(500),
+            linger_ms: 250,
             boot_ms: 3_000,
             safe_from_us: 0,
             unsafe_state: 5,
@@ -468,7 +471,7 @@ impl Device {
         }
         self.status(now_us);
         if reboot && self.plans.is_empty() {
-            self.plans.push_back((now_us + 250_000, Planned::Reboot));
+            self.plans.push_back((now_us + self.linger_ms * 1_000, Planned::Reboot));
         }
     }
 
