@@ -48,7 +48,7 @@ fn invariants_hold_in_many_random_worlds() {
 }
 
 #[test]
-#[ignore = "a minute; cargo test -p rekindle-sim --release --test worlds -- --ignored"]
+#[ignore = "a session does not yet repeat a read that fails; cargo test -p rekindle-sim --release --test worlds -- --ignored"]
 fn invariants_hold_when_reads_fail_too() {
     run(2_000_000..2_003_000, |seed| Scenario::random(seed).with_read_failures());
 }
