@@ -10,7 +10,7 @@
 
 mod sender_model;
 
-use fusain::{InfoFlags, Mode, OtaState, Outcome};
+use fusain::{Constraint, InfoFlags, Mode, OtaState, Outcome};
 use rekindle_session::sender::{
     CommandKind, Completion, Link, Patience, Plan, PlanError, SendError, SenderEvent, Task,
 };
@@ -499,6 +499,13 @@ fn status_abort_and_activate() {
         let mut activate = World::new(Plan::activate_only(Mode::Test), serial(), device.clone(), &[]);
         let expected = if device.window > 0 { Completion::Confirmed } else { Completion::Untold };
         assert_eq!(activate.run().unwrap().completion, expected);
+
+        // Received, not verified, and damaged: there is nothing here to send it again from.
+        device.state = OtaState::Received;
+        device.verdict = Some(Constraint::HashMismatch);
+        let mut activate = World::new(Plan::activate_only(Mode::Test), serial(), device.clone(), &[]);
+        assert_eq!(activate.run().unwrap_err(), SendError::HashMismatch { restarts: 0 });
+        assert_eq!((activate.count(START), activate.count(ACTIVATE)), (0, 0));
     }
 }
 

@@ -71,6 +71,48 @@ impl Scene {
         world
     }
 
+    /// Pushes an image through the troubles, without activation.
+    fn transfer(&self) -> Result<(), TestCaseError> {
+        let image = image(self.size);
+        let plan = Plan { activate: false, ..push(&image) };
+        let mut world = self.world(&image, plan);
+        let mut end = None;
+        for (at, trouble) in &self.troubles {
+            end = world.run_while(|world| world.device.bytes().len() < *at);
+            if end.is_some() {
+                break;
+            }
+            match trouble {
+                0 => {
+                    let now_us = world.now_us;
+                    world.device.reboot(now_us);
+                }
+                1 => {
+                    world.cut();
+                    world.sleep(3_000);
+                    world.mend();
+                }
+                _ => world.restart_sender(plan, self.link),
+            }
+        }
+        match end.unwrap_or_else(|| world.run()) {
+            Ok(report) => {
+                prop_assert_eq!(report.completion, Completion::Verified);
+                prop_assert_eq!(world.device.bytes(), &image[..]);
+            }
+            Err(error) => {
+                // Nothing here is beyond repair, so only what says so may be said.
+                prop_assert!(error.resumable(), "{error:?}");
+                world.faults = Faults::default();
+                world.restart_sender(plan, self.link);
+                let report = world.run().unwrap();
+                prop_assert_eq!(report.completion, Completion::Verified);
+                prop_assert_eq!(world.device.bytes(), &image[..]);
+            }
+        }
+        Ok(())
+    }
+
     /// Pushes an image that a few frames hold; what is reported must be what has become of it.
     fn activate(&self) -> Result<(), TestCaseError> {
         let image = image(self.size.min(2_000));
@@ -120,43 +162,7 @@ proptest! {
     fn every_push_ends_with_the_exact_bytes_or_a_true_error(
         scene in scenes(&[Fate::Confirm(2_000), Fate::Linger, Fate::Revert(5_000), Fate::Refuse])
     ) {
-        let image = image(scene.size);
-        let plan = Plan { activate: false, ..push(&image) };
-        let mut world = scene.world(&image, plan);
-        let mut end = None;
-        for (at, trouble) in &scene.troubles {
-            end = world.run_while(|world| world.device.bytes().len() < *at);
-            if end.is_some() {
-                break;
-            }
-            match trouble {
-                0 => {
-                    let now_us = world.now_us;
-                    world.device.reboot(now_us);
-                }
-                1 => {
-                    world.cut();
-                    world.sleep(3_000);
-                    world.mend();
-                }
-                _ => world.restart_sender(plan, scene.link),
-            }
-        }
-        match end.unwrap_or_else(|| world.run()) {
-            Ok(report) => {
-                prop_assert_eq!(report.completion, Completion::Verified);
-                prop_assert_eq!(world.device.bytes(), &image[..]);
-            }
-            Err(error) => {
-                // Nothing here is beyond repair, so only what says so may be said.
-                prop_assert!(error.resumable(), "{error:?}");
-                world.faults = Faults::default();
-                world.restart_sender(plan, scene.link);
-                let report = world.run().unwrap();
-                prop_assert_eq!(report.completion, Completion::Verified);
-                prop_assert_eq!(world.device.bytes(), &image[..]);
-            }
-        }
+        scene.transfer()?;
     }
 
     #[test]
@@ -247,4 +253,20 @@ fn the_last_question_waits_for_the_answer_to_the_one_before() {
         };
         scene.activate().unwrap();
     }
+}
+
+/// Found at random: the refusal of damaged data arrived twice, and its echo was taken for a second refusal, of data
+/// that had yet to be sent.
+#[test]
+fn an_echo_of_a_hash_mismatch_is_not_a_second_one() {
+    let scene = Scene {
+        seed: 7_744_269_152_917_137_157,
+        size: 7_205,
+        device: Device { chunk_max: 17, resume: Resume::Nothing, damages: 1, ..Device::windowed(37) },
+        link: Link::serial(115_200),
+        faults: Faults { loss: 88, duplication: 84, jitter_us: 56_547 },
+        latency_us: 80_624,
+        troubles: Vec::new(),
+    };
+    scene.transfer().unwrap();
 }

@@ -431,7 +431,10 @@ fn queried(why: Why, state: OtaState, facts: &Facts) -> Next {
         Why::Refused(CommandKind::Abort, _) if state == OtaState::Idle => aborted(facts),
         Why::Refused(CommandKind::Abort, _) if facts.task == Task::Push => by_state(state, facts),
         Why::Refused(_, Class::Fatal) | Why::Refused(CommandKind::Abort, _) => Next::Fail(Failure::Refusal),
-        Why::Refused(_, Class::Hash) => Next::Scratch,
+        // Sent once more and good: the refusal was that of before, late or twice.
+        Why::Refused(_, Class::Hash) if state == OtaState::Verified => by_state(state, facts),
+        Why::Refused(_, Class::Hash) if facts.task == Task::Push => Next::Scratch,
+        Why::Refused(_, Class::Hash) => Next::Fail(Failure::Refusal),
         Why::Refused(_, Class::Unsafe) => Next::Wait(Pause::Unsafe),
         Why::Refused(_, Class::Busy) => Next::Wait(Pause::Busy),
         // Only START's own answer proves whose session RECEIVING is; an echo of an old refusal does not repeat.

@@ -87,6 +87,8 @@ pub struct Sender {
     best: (u32, u8),
     /// Detours without progress.
     detours: u8,
+    /// Bytes of data sent before the last restart.
+    bytes_before: u64,
     /// Times that data went back to the same offset.
     fruitless: u8,
     opened: bool,
@@ -121,6 +123,7 @@ impl Sender {
             paused_ms: None,
             best: (0, 0),
             detours: 0,
+            bytes_before: 0,
             fruitless: 0,
             opened: false,
             counters: Counters::default(),

@@ -246,13 +246,19 @@ impl Sender {
 
     /// The device says the digest is wrong: once more from the start, but not forever.
     fn scratch(&mut self, now_ms: u64) {
-        if self.counters.restarts >= RESTARTS_MAX {
-            self.end = Some(Err(SendError::HashMismatch { restarts: self.counters.restarts }));
-            return;
+        let bytes_since = self.counters.data_bytes.saturating_sub(self.bytes_before);
+        // Unless everything was sent since the last restart, that is still to be done: the refusal is the same one,
+        // late or twice, or ABORT was overtaken. The detours bound it.
+        if self.counters.restarts == 0 || bytes_since >= u64::from(self.plan.size) {
+            if self.counters.restarts >= RESTARTS_MAX {
+                self.end = Some(Err(SendError::HashMismatch { restarts: self.counters.restarts }));
+                return;
+            }
+            self.counters.restarts = self.counters.restarts.saturating_add(1);
+            self.bytes_before = self.counters.data_bytes;
+            self.best = (0, 0);
+            self.outbox.push(SenderEvent::FromScratch);
         }
-        self.counters.restarts = self.counters.restarts.saturating_add(1);
-        self.best = (0, 0);
-        self.outbox.push(SenderEvent::FromScratch);
         let idle = self.status.is_some_and(|status| status.state == OtaState::Idle);
         // A device that keeps the wrong bytes would resume with them.
         self.apply(now_ms, if idle { Next::Reopen } else { Next::Go(Step::Abort) });
