@@ -4,6 +4,7 @@
 use crate::cbor::message_code;
 use crate::error::DecodeError;
 use crate::extension::ExtensionRequest;
+use crate::fields::{Fields, Load as _};
 use crate::ota::{OtaAbort, OtaActivate, OtaData, OtaQuery, OtaStart, OtaVerify};
 
 /// A command of an update.
@@ -35,15 +36,28 @@ impl<'a> Command<'a> {
     /// A payload without an envelope, or a command whose content is wrong;
     /// [`DecodeError::invalid_command`] is the answer to it.
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, DecodeError> {
-        Ok(Some(match message_code(payload)? {
-            OtaStart::CODE => Self::Start(OtaStart::decode(payload)?),
-            OtaData::CODE => Self::Data(OtaData::decode(payload)?),
-            OtaVerify::CODE => Self::Verify(OtaVerify::decode(payload)?),
-            OtaActivate::CODE => Self::Activate(OtaActivate::decode(payload)?),
-            OtaQuery::CODE => OtaQuery::decode(payload).map(|_| Self::Query)?,
-            OtaAbort::CODE => OtaAbort::decode(payload).map(|_| Self::Abort)?,
-            ExtensionRequest::CODE => Self::Extension(ExtensionRequest::decode(payload)?),
-            _ => return Ok(None),
+        let code = message_code(payload)?;
+        if !matches!(code, OtaStart::CODE..=OtaQuery::CODE | ExtensionRequest::CODE | OtaAbort::CODE) {
+            return Ok(None);
+        }
+        let fields = match Fields::open_any(payload) {
+            Ok(fields) => fields,
+            // What is not ours is no error, whatever its shape.
+            Err(DecodeError::Payload { .. } | DecodeError::Field { .. })
+                if code == ExtensionRequest::CODE =>
+            {
+                return Ok(Some(Self::Extension(ExtensionRequest::Other)));
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(match code {
+            OtaStart::CODE => Self::Start(OtaStart::load(&fields)?),
+            OtaData::CODE => Self::Data(OtaData::load(&fields)?),
+            OtaVerify::CODE => Self::Verify(OtaVerify::load(&fields)?),
+            OtaActivate::CODE => Self::Activate(OtaActivate::load(&fields)?),
+            OtaQuery::CODE => Self::Query,
+            OtaAbort::CODE => Self::Abort,
+            _ => Self::Extension(ExtensionRequest::load(&fields)?),
         }))
     }
 }

@@ -63,8 +63,8 @@ impl<'a> Head<'a> {
             Err(error @ (DecodeError::Envelope | DecodeError::OtherCode { .. })) => return Err(error),
             Err(_) => return Ok(Self { magic: 0, version: 0, operation: 0, fields: None }),
         };
-        let number = |key| fields.optional(key).ok().flatten().unwrap_or(0);
-        Ok(Self { magic: number(0), version: number(1), operation: number(2), fields: Some(fields) })
+        let [magic, version, operation] = [0, 1, 2].map(|key| number(&fields, key));
+        Ok(Self { magic, version, operation, fields: Some(fields) })
     }
 
     /// Returns the operation and its fields if the message is ours.
@@ -73,6 +73,11 @@ impl<'a> Head<'a> {
         let fields = self.fields.as_ref().filter(|_| ours);
         fields.map(|fields| Ok((fields.required(2)?, fields))).transpose()
     }
+}
+
+/// The number under `key`, 0 where there is none.
+fn number(fields: &Fields<'_>, key: u8) -> u32 {
+    fields.optional(key).ok().flatten().unwrap_or(0)
 }
 
 impl Extension {
@@ -148,9 +153,20 @@ impl ExtensionRequest {
     ///
     /// A payload of another type, or a request of ours whose field is wrong.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        Ok(match Head::read(payload)?.ours()? {
-            Some((INFO_REQUEST, _)) => Self::Info,
-            Some((OUTCOME_REQUEST, fields)) => Self::Outcome { index: fields.optional(3)?.unwrap_or(0) },
+        match Head::read(payload)?.fields {
+            Some(fields) => Self::load(&fields),
+            None => Ok(Self::Other),
+        }
+    }
+
+    /// Reads the fields of a payload of this type.
+    pub(crate) fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        if number(fields, 0) != EXTENSION_MAGIC || number(fields, 1) != EXTENSION_VERSION {
+            return Ok(Self::Other);
+        }
+        Ok(match fields.required::<u32>(2)? {
+            INFO_REQUEST => Self::Info,
+            OUTCOME_REQUEST => Self::Outcome { index: fields.optional(3)?.unwrap_or(0) },
             _ => Self::Other,
         })
     }

@@ -25,10 +25,15 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Walks a payload of message type `code`.
     pub(crate) fn open(payload: &'a [u8], code: u8) -> Result<Self, DecodeError> {
-        let found = message_code(payload)?;
-        if found != code {
-            return Err(DecodeError::OtherCode { code: found });
+        match message_code(payload)? {
+            found if found == code => Self::open_any(payload),
+            code => Err(DecodeError::OtherCode { code }),
         }
+    }
+
+    /// Walks a payload of any type.
+    pub(crate) fn open_any(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let code = message_code(payload)?;
         let mut fields = Self { payload, code, places: [0; KEYS] };
         let doubled = fields.walk().ok_or(DecodeError::Payload { code })?;
         match doubled {
@@ -146,6 +151,12 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
     }
 }
 
+/// A message that is read from a payload whose structure has been checked.
+pub(crate) trait Load<'a>: Sized {
+    /// Reads the fields.
+    fn load(fields: &Fields<'a>) -> Result<Self, DecodeError>;
+}
+
 /// Defines a message: its type, and what it needs to go to and from a payload.
 macro_rules! message {
     (
@@ -166,8 +177,7 @@ macro_rules! message {
             ///
             /// A payload of another type, or one whose fields are not those of this type.
             pub fn decode(payload: & $($life)? [u8]) -> Result<Self, $crate::error::DecodeError> {
-                let fields = $crate::fields::Fields::open(payload, Self::CODE)?;
-                Ok(Self { $( $field: $crate::fields::Slot::load(&fields, $key)?, )* })
+                $crate::fields::Load::load(&$crate::fields::Fields::open(payload, Self::CODE)?)
             }
 
             /// Encodes the payload into `out` and returns its length in bytes.
@@ -181,7 +191,22 @@ macro_rules! message {
                 writer.finish()
             }
         }
+        $crate::fields::message!(@load $name $($life)? { $( $key => $field, )* });
         $crate::fields::framed!($name $(<$life>)? = $code);
+    };
+    (@load $name:ident { $( $key:literal => $field:ident, )* }) => {
+        impl $crate::fields::Load<'_> for $name {
+            fn load(fields: &$crate::fields::Fields<'_>) -> Result<Self, $crate::error::DecodeError> {
+                Ok(Self { $( $field: $crate::fields::Slot::load(fields, $key)?, )* })
+            }
+        }
+    };
+    (@load $name:ident $life:lifetime { $( $key:literal => $field:ident, )* }) => {
+        impl<$life> $crate::fields::Load<$life> for $name<$life> {
+            fn load(fields: &$crate::fields::Fields<$life>) -> Result<Self, $crate::error::DecodeError> {
+                Ok(Self { $( $field: $crate::fields::Slot::load(fields, $key)?, )* })
+            }
+        }
     };
     (
         $(#[$meta:meta])*

@@ -3,8 +3,6 @@
 
 use core::fmt;
 
-use crc::{CRC_16_IBM_3740, Crc, NoTable};
-
 use crate::address::Address;
 use crate::error::EncodeError;
 use crate::{GAP_MS, PAYLOAD_MAX};
@@ -20,8 +18,24 @@ const CRC: usize = 2;
 /// Everything between START and END, without stuffing.
 const BODY_MAX: usize = HEADER + PAYLOAD_MAX + CRC;
 
-/// CRC-16 with polynomial 0x1021 and start value 0xFFFF, bit by bit: 76 bytes of code instead of a 512-byte table.
-const CHECKSUM: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_IBM_3740);
+/// CRC-16 with polynomial 0x1021 and start value 0xFFFF (CRC-16/IBM-3740), bit by bit: a table would be 512 bytes.
+struct Checksum(u16);
+
+impl Checksum {
+    const fn new() -> Self {
+        Self(u16::MAX)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 ^= u16::from(byte) << 8;
+            for _ in 0..8 {
+                let high = 0_u16.wrapping_sub(self.0 >> 15);
+                self.0 = (self.0 << 1) ^ (0x1021 & high);
+            }
+        }
+    }
+}
 
 /// A frame that arrived undamaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +215,9 @@ impl Decoder {
         let Some((body, address, payload, checksum)) = parts else {
             return Err(FrameError::UnexpectedEnd);
         };
-        let (computed, received) = (CHECKSUM.checksum(body), u16::from_be_bytes(checksum));
+        let mut sum = Checksum::new();
+        sum.update(body);
+        let (computed, received) = (sum.0, u16::from_be_bytes(checksum));
         if computed != received {
             Err(FrameError::Crc { computed, received })
         } else if payload.is_empty() {
@@ -275,11 +291,11 @@ pub fn encode_frame(address: Address, payload: &[u8], out: &mut [u8]) -> Result<
         _ => return Err(EncodeError::PayloadTooLong),
     };
     let address = address.get().to_le_bytes();
-    let mut digest = CHECKSUM.digest();
-    digest.update(&[length]);
-    digest.update(&address);
-    digest.update(payload);
-    let checksum = digest.finalize().to_be_bytes();
+    let mut sum = Checksum::new();
+    sum.update(&[length]);
+    sum.update(&address);
+    sum.update(payload);
+    let checksum = sum.0.to_be_bytes();
 
     let mut stuffer = Stuffer { out, length: 0 };
     stuffer.raw(START)?;

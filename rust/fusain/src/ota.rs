@@ -8,7 +8,7 @@ use minicbor::Decoder;
 
 use crate::cbor::{ItemEncoder, Writer, take_break};
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
-use crate::fields::{Fields, Slot, Value, framed, message};
+use crate::fields::{Fields, Load, Slot, Value, framed, message};
 
 message! {
     /// OTA_START: announces an image (PROTOCOL.md §5.2).
@@ -69,8 +69,7 @@ impl OtaActivate {
     ///
     /// A payload of another type, or one whose fields are not those of this type.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let fields = Fields::open(payload, Self::CODE)?;
-        Ok(Self { mode: fields.required(0)?, reboot: fields.optional(1)?.unwrap_or(true) })
+        Self::load(&Fields::open(payload, Self::CODE)?)
     }
 
     /// Encodes the payload into `out` and returns its length in bytes.
@@ -83,6 +82,12 @@ impl OtaActivate {
         self.mode.store(&mut writer, 0);
         (!self.reboot).then_some(false).store(&mut writer, 1);
         writer.finish()
+    }
+}
+
+impl Load<'_> for OtaActivate {
+    fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { mode: fields.required(0)?, reboot: fields.optional(1)?.unwrap_or(true) })
     }
 }
 

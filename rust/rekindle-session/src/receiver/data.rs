@@ -5,7 +5,7 @@
 //! durable is never more than one sector (PROTOCOL.md, acknowledged and durable).
 
 use super::job::{Job, JobOp};
-use super::{Answer, BUFFER_LEN, Event, Receiver};
+use super::{Answer, Event, Receiver};
 use crate::journal::record::Record;
 use crate::port::{Area, WRITE_MAX};
 use fusain::{Constraint, OtaData, OtaState, Reason};
@@ -131,7 +131,13 @@ impl Receiver {
         let Some(transfer) = &mut self.transfer else { return };
         let taken = len.min(transfer.fill);
         transfer.crc.update(self.buffer.get(..taken).unwrap_or_default());
-        self.buffer.copy_within(taken.min(BUFFER_LEN).., 0);
+        // Behind a page lies the rest of the chunk that filled it. (Not `copy_within`: it alone would bring memmove.)
+        let (page, rest) = self.buffer.split_at_mut(WRITE_MAX);
+        if let Some(start) = page.get_mut(..rest.len())
+            && taken == WRITE_MAX
+        {
+            start.copy_from_slice(rest);
+        }
         transfer.fill = transfer.fill.saturating_sub(taken);
         transfer.flushed = transfer.flushed.saturating_add(u32::try_from(taken).unwrap_or(0));
         let offset = transfer.flushed;
