@@ -10,7 +10,7 @@ const WORLDS: u64 = 500;
 const WORLDS_LONG: u64 = 10_000;
 
 /// Seeds of worlds that once broke an invariant: they are run again, always.
-const REGRESSIONS: [u64; 0] = [];
+const REGRESSIONS: [u64; 6] = [1_000_181, 1_000_617, 1_001_373, 1_003_931, 1_004_490, 1_005_437];
 
 fn run(seeds: impl Iterator<Item = u64>, world: fn(u64) -> Scenario) {
     let mut failures = Vec::new();
