@@ -254,7 +254,10 @@ fn another_image_must_wait_for_abort_or_a_minute() {
     assert_eq!(rig.send(&start(&two)), reject(1, Reason::UpdateInProgress));
     rig.now_ms += 59_999;
     assert_eq!(rig.send(&start(&two)), reject(1, Reason::UpdateInProgress));
-    rig.now_ms += 60_000;
+    // Asking, in vain or for the state, does not use the session.
+    rig.send(&QUERY);
+    rig.now_ms += 1;
+    assert!(!rig.receiver.busy(rig.now_ms));
     assert_eq!(rig.send(&start(&two)), status(OtaState::Receiving, Some(0)));
     assert_eq!(rig.send(&ABORT), status(OtaState::Idle, None));
     assert_eq!(rig.send(&ABORT), status(OtaState::Idle, None));
@@ -513,4 +516,33 @@ fn a_second_revert_without_a_mark_is_told_by_its_request() {
     let mut rig = Rig::boot(cut, config, facts());
     assert_eq!(outcome(&mut rig, 0).outcome, Outcome::Unknown);
     assert_eq!(states(&rig.send(&QUERY)), [(OtaState::Verified, Some(new.len() as u32))]);
+}
+
+/// A read that fails in passing is asked for again; one that goes on failing counts.
+#[test]
+fn a_passing_read_fault_changes_nothing() {
+    use rekindle_session::port::{FlashFault, FlashOp};
+    use rekindle_session::receiver::{Output, READ_TRIES, Receiver};
+    for (faults, heard) in [(READ_TRIES - 1, false), (READ_TRIES, true)] {
+        let mut receiver = Receiver::new(Config::new(layout()), facts()).unwrap();
+        let device = Device::new(layout(), &old());
+        let (mut left, mut faulted) = (faults, false);
+        loop {
+            match receiver.poll(0) {
+                Output::Flash(FlashOp::Read { area, offset, len }) => {
+                    let primary = area == rekindle_session::port::Area::Primary;
+                    let from = if primary { &device.primary } else { &device.journal };
+                    let bytes = from[offset as usize..(offset + len) as usize].to_vec();
+                    let fails = primary && left > 0;
+                    left -= u8::from(fails);
+                    receiver.flash_done(if fails { Err(FlashFault) } else { Ok(&bytes) });
+                }
+                Output::Event(Event::Fault { .. }) => faulted = true,
+                Output::Wait { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(faulted, heard);
+        assert_eq!(receiver.running_version().major, u8::from(!heard));
+    }
 }

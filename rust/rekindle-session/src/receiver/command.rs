@@ -36,8 +36,18 @@ impl Receiver {
         };
         let before_ms = self.last_command_ms.replace(now_ms);
         let idle_ms = now_ms.saturating_sub(before_ms.or(self.began_ms).unwrap_or(now_ms));
+        // Asking is not using the session: it must not hold off a takeover, nor keep the application waiting.
+        if matches!(command, Command::Query | Command::Extension(_)) {
+            self.last_command_ms = before_ms;
+        }
         match command {
-            Command::Start(start) => self.on_start(start, idle_ms),
+            Command::Start(start) => {
+                self.on_start(start, idle_ms);
+                if self.transfer.as_ref().is_some_and(|t| t.digest != start.digest) {
+                    // Nor is asking in vain for a session of one's own.
+                    self.last_command_ms = before_ms;
+                }
+            }
             Command::Data(data) => self.on_data(now_ms, data),
             Command::Verify(verify) => self.on_verify(verify),
             Command::Activate(activate) => self.on_activate(*activate),
@@ -46,11 +56,7 @@ impl Receiver {
                 self.answer_status();
             }
             Command::Abort => self.on_abort(),
-            Command::Extension(request) => {
-                // Asking is not using the session: it must not hold off a takeover.
-                self.last_command_ms = before_ms;
-                self.on_extension(request);
-            }
+            Command::Extension(request) => self.on_extension(request),
         }
     }
 

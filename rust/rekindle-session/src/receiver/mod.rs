@@ -34,6 +34,9 @@ const BUFFER_LEN: usize = WRITE_MAX + 128;
 /// Events that can wait at once; one command causes at most three.
 const EVENTS_MAX: usize = 6;
 
+/// How often a flash read is asked for before its failure counts.
+pub const READ_TRIES: u8 = 3;
+
 /// What the driver must do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output<'a> {
@@ -205,6 +208,8 @@ pub struct Receiver {
     last_command_ms: Option<u64>,
     /// Time of the first poll: a session of an earlier boot counts as idle since then.
     began_ms: Option<u64>,
+    /// How often the open read has been asked for.
+    read_tries: u8,
     /// Requests of the application, taken up when no job runs.
     wanted: Wanted,
     config: Config,
@@ -268,6 +273,7 @@ impl Receiver {
             reboot: false,
             recovered: false,
             request_failed: false,
+            read_tries: 1,
             wanted: Wanted::default(),
         }
     }
@@ -378,8 +384,17 @@ impl Receiver {
     }
 
     /// Answers the last [`Output::Flash`]: the bytes for a read, anything for a write or an erase.
+    ///
+    /// A read that fails is asked for again, at most [`READ_TRIES`] times in all: what the journal says
+    /// decides too much to be judged from a passing fault.
     #[inline(never)]
     pub fn flash_done(&mut self, result: Result<&[u8], FlashFault>) {
+        let reading = matches!(self.output(), Output::Flash(FlashOp::Read { .. }));
+        if result.is_err() && reading && self.read_tries < READ_TRIES {
+            self.read_tries = self.read_tries.saturating_add(1);
+            return;
+        }
+        self.read_tries = 1;
         if self.op.is_none() && !self.journal.idle() {
             if self.journal.done(result).is_err() {
                 self.fault(Area::Journal);
