@@ -18,6 +18,12 @@ pub(crate) fn booted(device: &Device) {
         confirmed,
         boot.reset_cause
     );
+    stack();
+}
+
+/// How much of the stack nothing has touched yet.
+fn stack() {
+    printkln!("appliance: {} bytes of stack to spare", system::stack_unused());
 }
 
 pub(crate) fn event(event: &Event) {
@@ -40,7 +46,7 @@ fn update(event: &Update) {
         Update::UnderTest { attempt } => printkln!("update: attempt {} is under test", attempt),
         Update::Settled { attempt, outcome } => {
             printkln!("update: attempt {}: {}", attempt, outcome.name());
-            printkln!("appliance: {} bytes of the stack never used", system::stack_unused());
+            stack();
         }
         Update::Fault { area } => printkln!("update: flash fault in area {}", area as u8),
     }

@@ -59,14 +59,14 @@ impl Application for App {
 extern "C" fn rust_main() {
     let erase = if cfg!(CONFIG_REKINDLE_ERASE_AT_START) { EraseMode::AtStart } else { EraseMode::Ahead };
     let options = Options { announce: ANNOUNCE, point_to_point: true, erase };
-    let mut device = match Device::start(&options) {
+    let device = match Device::start(&options) {
         Ok(device) => device,
         Err(error) => {
             printkln!("appliance: cannot start: {}", error);
             return;
         }
     };
-    console::booted(&device);
+    console::booted(device);
     let mut app = App { heater: Heater::new(), self_test: SelfTest::new() };
     let mut watchdog = start_watchdog();
     loop {

@@ -5,6 +5,7 @@
 #include <zephyr/drivers/hwinfo.h>
 #include <zephyr/kernel.h>
 #include <zephyr/random/random.h>
+#include <zephyr/sys/atomic.h>
 #include <zephyr/sys/reboot.h>
 
 #include <rekindle/port.h>
@@ -70,6 +71,13 @@ void rekindle_random(uint8_t *data, size_t len)
 }
 
 #endif
+
+bool rekindle_claim_device(void)
+{
+	static atomic_t claimed;
+
+	return atomic_cas(&claimed, 0, 1);
+}
 
 size_t rekindle_stack_unused(void)
 {

@@ -5,12 +5,15 @@
 //! The endpoint says what is to be done, this carries it out one to one: the flash
 //! operations in which a power cut was simulated are the ones that reach the flash map.
 
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
 use fusain::{DeviceAnnounce, FRAME_MAX, Mode};
 use rekindle_session::appliance::{Appliance, Event, Identity, Output, Status};
 use rekindle_session::port::{FlashFault, FlashOp, READ_MAX};
 use rekindle_session::receiver::{BootFacts, Config, ConfigError, EraseMode};
 
-use crate::{Errno, boot, flash, link::Link, system};
+use crate::{Errno, boot, ffi, flash, link::Link, system};
 
 /// Longest wait for room in the transmitter. A link that takes nothing for this long is
 /// down, and the frame is lost like any other on a broken link.
@@ -89,6 +92,14 @@ pub struct Options {
     pub erase: EraseMode,
 }
 
+/// Where the device lies.
+struct Place(UnsafeCell<MaybeUninit<Device>>);
+
+// SAFETY: whoever claims the device gets the only reference to the place (`Device::start`).
+unsafe impl Sync for Place {}
+
+static PLACE: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
+
 /// One device during one boot.
 #[derive(Debug)]
 pub struct Device {
@@ -105,12 +116,26 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens flash and link and learns what this boot is.
+    /// Opens flash and link and learns what this boot is. There is one device per boot; it
+    /// lies in static memory, so that the caller's stack need not hold its buffers.
     ///
     /// # Errors
     ///
-    /// [`StartError`] says what the device lacks.
-    pub fn start(options: &Options) -> Result<Self, StartError> {
+    /// [`StartError`] says what the device lacks, or that it was started before.
+    pub fn start(options: &Options) -> Result<&'static mut Self, StartError> {
+        if !ffi::rekindle_claim_device() {
+            return Err(StartError::Device(Errno::BUSY));
+        }
+        let place: *mut MaybeUninit<Self> = PLACE.0.get();
+        // SAFETY: the claim succeeds once per boot, so this is the only reference that is
+        // ever made to the place, and nothing else accesses it.
+        let place = unsafe { &mut *place };
+        Self::new(options).map(|device| place.write(device))
+    }
+
+    /// Kept apart, so that what it needs of the stack is free again when the device runs.
+    #[inline(never)]
+    fn new(options: &Options) -> Result<Self, StartError> {
         let link = Link::open()?;
         let identity = Identity {
             address: system::device_address(),

@@ -41,6 +41,7 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_device_address() -> u64;
     pub(crate) safe fn rekindle_boot_number() -> u32;
 
+    pub(crate) safe fn rekindle_claim_device() -> bool;
     pub(crate) safe fn rekindle_stack_unused() -> usize;
     pub(crate) safe fn rekindle_watchdog_start(timeout_ms: u32) -> i32;
     pub(crate) safe fn rekindle_watchdog_feed();

@@ -23,6 +23,8 @@ pub struct Errno(i32);
 impl Errno {
     /// `EIO`: the device did something else than it was asked for.
     pub const IO: Self = Self(5);
+    /// `EBUSY`: what is there once only is in use.
+    pub const BUSY: Self = Self(16);
     /// `EINVAL`: an argument that the call cannot take.
     pub const INVALID: Self = Self(22);
 

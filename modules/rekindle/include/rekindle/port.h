@@ -84,6 +84,9 @@ uint64_t rekindle_device_address(void);
 /** A number that differs from that of the boot before. To be called once per boot. */
 uint32_t rekindle_boot_number(void);
 
+/** True for the first caller of this boot, false for every other; from any thread. */
+bool rekindle_claim_device(void);
+
 /** Bytes of the calling thread's stack that were never used; 0 without INIT_STACKS. */
 size_t rekindle_stack_unused(void);
 
