@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import frames
 from images import SILENT, Images, bad, make_key
 from machine import Machine
 from rekindle import DONE, NOT_INSTALLED, REFUSED, Rekindle, Result
@@ -139,3 +141,22 @@ def test_a_permanent_update_needs_no_confirmation(
     assert_confirmed(result, "1.0.0")
     assert_runs(rekindle, "1.0.0")
     assert_in_primary_slot(machine, image)
+
+
+def test_nothing_is_written_while_the_appliance_works(
+    machine: Machine, images: Images, rekindle: Rekindle
+):
+    image = images.make("1.0.0")
+    frames.send(machine.port, frames.state_command(rekindle.address, frames.FAN))
+    machine.wait_console(r"command, mode 1")
+    slot1 = machine.read_flash("slot1")
+    refused = rekindle.push(image)
+    assert refused.exit_code == REFUSED, refused
+    assert "state 2" in refused.stderr
+    assert machine.read_flash("slot1") == slot1
+
+    # Idle again, and cooled down, it takes the update.
+    frames.send(machine.port, frames.state_command(rekindle.address, frames.IDLE))
+    machine.wait_console(r"command, mode 0")
+    time.sleep(1)
+    assert_confirmed(rekindle.push(image), "1.0.0")
