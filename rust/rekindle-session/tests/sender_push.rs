@@ -471,6 +471,49 @@ fn plans_stop_where_they_say() {
 }
 
 #[test]
+fn power_lost_before_activate_took_effect_costs_one_more_activate() {
+    let image = image(30_000);
+    let older = [None, Some((Outcome::Confirmed, Some([3; 32]))), Some((Outcome::Unknown, Some([3; 32])))];
+    for (outcome, follow) in older.into_iter().flat_map(|outcome| [(outcome, true), (outcome, false)]) {
+        let device = |cuts_at_activate| Device { cuts_at_activate, outcome, ..Device::windowed(8) };
+        let plan = Plan { follow, ..push(&image) };
+
+        let mut once = World::new(plan, serial(), device(1), &image);
+        let report = once.run().unwrap();
+        let expected = if follow { Completion::Confirmed } else { Completion::Activated };
+        assert_eq!((report.completion, once.count(VERIFY)), (expected, 2));
+        assert_eq!(once.device.cuts_at_activate, 0);
+        assert_eq!(report.counters.bytes_again, 0, "the device has the image");
+
+        let mut always = World::new(plan, serial(), device(99), &image);
+        match always.run() {
+            Ok(report) => assert_eq!((report.completion, follow), (Completion::Unknown, true)),
+            Err(error) => {
+                assert_eq!((error, follow), (SendError::NotTaken { state: OtaState::Received }, false));
+            }
+        }
+        assert_eq!(always.device.cuts_at_activate, 96, "three, and then it is somebody's to look at");
+    }
+}
+
+#[test]
+fn a_reboot_while_activate_waits_for_safety_activates_nothing() {
+    let image = image(30_000);
+    for device in [Device::base(), Device::windowed(8)] {
+        let patience = Patience { unsafe_ms: 60_000, ..Patience::default() };
+        let plan = Plan { follow: false, patience, ..push(&image) };
+        let mut world = World::new(plan, serial(), device, &image);
+        world.run_while(|world| world.device.state != OtaState::Verified);
+        world.device.safe_from_us = world.now_us + 20_000_000;
+        world.run_while(|world| world.saw(|e| *e == SenderEvent::Paused) == 0);
+        let now_us = world.now_us;
+        world.device.reboot(now_us);
+        assert_eq!(world.run().unwrap().completion, Completion::Activated);
+        assert_eq!(world.device.state, OtaState::Activated, "at the moment it is said");
+    }
+}
+
+#[test]
 fn status_abort_and_activate() {
     for mut device in [Device::base(), Device::windowed(8)] {
         device.occupy(&[0xAA; 500]);

@@ -49,6 +49,8 @@ pub(super) enum Why {
     Refused(CommandKind, Class),
     /// The device has rebooted after an activation, and speaks the base protocol only.
     Rebooted,
+    /// The device has rebooted after ACTIVATE, and nothing says that ACTIVATE had taken effect before.
+    Taken,
 }
 
 /// What a pause waits for.
@@ -56,6 +58,8 @@ pub(super) enum Why {
 pub(super) enum Pause {
     /// The appliance's state allows an update.
     Unsafe,
+    /// The appliance's state allows ACTIVATE, which was refused: nothing is activated.
+    Activate,
     /// Another update ends.
     Busy,
 }
@@ -189,6 +193,10 @@ pub(super) struct Facts {
     /// Whether the newest outcome is that of the image to send: `None` if that cannot be told, false too while
     /// no verdict was heard.
     pub(super) ours: Option<bool>,
+    /// The newest outcome is not that of the image to send, for certain: it names another, or there is none.
+    pub(super) foreign: bool,
+    /// ACTIVATE may be sent again after a reboot that came too early for it.
+    pub(super) once_more: bool,
 }
 
 /// What became of the activated image, as far as decisions go.
@@ -279,6 +287,7 @@ pub(super) fn decide(step: Step, trigger: Trigger, facts: &Facts) -> Next {
         (Step::Reboot, _) => reboot(trigger, facts),
         (Step::Outcome, _) => outcome(trigger, facts),
         (Step::Pause(_), Trigger::Elapsed) if facts.activating => Next::Go(Step::Reboot),
+        (Step::Pause(Pause::Activate), Trigger::Elapsed) => Next::Go(Step::Query(Why::Entry)),
         (Step::Pause(_), Trigger::Elapsed) if facts.task == Task::Push => Next::Go(Step::Start),
         (Step::Pause(_), Trigger::Elapsed) => Next::Go(Step::Query(Why::Entry)),
         (Step::Info | Step::Query(_) | Step::Pause(_) | Step::Last(_), _) => Next::Ignore,
@@ -314,7 +323,7 @@ fn reopen(facts: &Facts) -> Next {
 /// An activation was under way when the connection began.
 fn activated_before(facts: &Facts) -> Next {
     match facts.rebooted {
-        Some(true) if !facts.follow => Next::Finish(Ending::Activated),
+        Some(true) if !facts.follow => Next::Go(Step::Query(Why::Taken)),
         Some(true) if facts.extension => Next::Go(Step::Outcome),
         Some(true) => Next::Go(Step::Query(Why::Rebooted)),
         _ => Next::Go(Step::Reboot),
@@ -435,6 +444,9 @@ fn queried(why: Why, state: OtaState, facts: &Facts) -> Next {
         Why::Refused(_, Class::Hash) if state == OtaState::Verified => by_state(state, facts),
         Why::Refused(_, Class::Hash) if facts.task == Task::Push => Next::Scratch,
         Why::Refused(_, Class::Hash) => Next::Fail(Failure::Refusal),
+        Why::Refused(CommandKind::Activate, Class::Unsafe) if untaken(state, facts) => {
+            Next::Wait(Pause::Activate)
+        }
         Why::Refused(_, Class::Unsafe) => Next::Wait(Pause::Unsafe),
         Why::Refused(_, Class::Busy) => Next::Wait(Pause::Busy),
         // Only START's own answer proves whose session RECEIVING is; an echo of an old refusal does not repeat.
@@ -457,6 +469,27 @@ fn queried(why: Why, state: OtaState, facts: &Facts) -> Next {
             OtaState::Activated => Next::Go(Step::Reboot),
             _ => Next::Fail(Failure::NotTaken(state)),
         },
+        Why::Taken => taken(state, facts),
+    }
+}
+
+/// ACTIVATE was refused, and the device's state says that no earlier try of it was taken either: a device keeps
+/// its session when it was taken for nothing, and loses it when it had an effect.
+fn untaken(state: OtaState, facts: &Facts) -> bool {
+    state == OtaState::Verified || (state != OtaState::Activated && !facts.repeated)
+}
+
+/// The device has rebooted after ACTIVATE, perhaps before it took effect: a session that waits for ACTIVATE says
+/// so, whatever became of updates before it.
+fn taken(state: OtaState, facts: &Facts) -> Next {
+    let waits = matches!(state, OtaState::Verified | OtaState::Received);
+    match state {
+        _ if waits && facts.once_more => by_state(state, facts),
+        _ if waits && !facts.follow => Next::Fail(Failure::NotTaken(state)),
+        _ if !facts.follow => Next::Finish(Ending::Activated),
+        OtaState::Activated => Next::Go(Step::Reboot),
+        _ if facts.ours == Some(false) => Next::Finish(Ending::Rebooted(Verdict::Unknown)),
+        _ => Next::Finish(Ending::Rebooted(Verdict::Reported)),
     }
 }
 
@@ -509,6 +542,10 @@ fn outcome(trigger: Trigger, facts: &Facts) -> Next {
 
 /// The device has rebooted and says what became of the image.
 fn rebooted(outcome: Outcome, facts: &Facts) -> Next {
+    let in_vain = facts.foreign || (outcome == Outcome::NotAttempted && facts.ours != Some(false));
+    if in_vain && facts.activating && facts.running != Running::Target {
+        return Next::Go(Step::Query(Why::Taken));
+    }
     if facts.ours != Some(false) {
         match outcome {
             Outcome::Confirmed | Outcome::Reverted | Outcome::Refused | Outcome::NotAttempted => {
@@ -541,7 +578,7 @@ mod tests {
 
     use super::*;
 
-    const STEPS: [Step; 19] = [
+    const STEPS: [Step; 21] = [
         Step::Info,
         Step::Start,
         Step::Data,
@@ -556,9 +593,11 @@ mod tests {
         Step::Query(Why::Refused(CommandKind::Verify, Class::Fatal)),
         Step::Query(Why::Refused(CommandKind::Activate, Class::Unsafe)),
         Step::Query(Why::Rebooted),
+        Step::Query(Why::Taken),
         Step::Reboot,
         Step::Outcome,
         Step::Pause(Pause::Unsafe),
+        Step::Pause(Pause::Activate),
         Step::Offline,
         Step::Last(Ending::Rebooted(Verdict::Reported)),
     ];
@@ -600,6 +639,8 @@ mod tests {
             repeated: false,
             seen: None,
             ours: if extension { Some(true) } else { Some(false) },
+            foreign: false,
+            once_more: true,
         }
     }
 

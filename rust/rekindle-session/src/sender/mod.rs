@@ -87,6 +87,8 @@ pub struct Sender {
     best: (u32, u8),
     /// Detours without progress.
     detours: u8,
+    /// Times that ACTIVATE was sent again after a reboot that it had not led to.
+    again: u8,
     /// Bytes of data sent before the last restart.
     bytes_before: u64,
     /// Times that data went back to the same offset.
@@ -123,6 +125,7 @@ impl Sender {
             paused_ms: None,
             best: (0, 0),
             detours: 0,
+            again: 0,
             bytes_before: 0,
             fruitless: 0,
             opened: false,
@@ -367,6 +370,11 @@ impl Sender {
             (Some(report), Some(hash)) => report.target.map(|target| target == hash),
             (Some(_), None) => None,
         };
+        let foreign = self.outcome.is_some_and(|report| match (report.target, self.plan.image_hash) {
+            _ if report.outcome == Outcome::None => true,
+            (Some(target), Some(hash)) => target != hash,
+            _ => false,
+        });
         Facts {
             task: self.plan.task,
             activate: self.plan.activate,
@@ -387,6 +395,8 @@ impl Sender {
             repeated: self.activation.repeated,
             seen: self.activation.seen,
             ours,
+            foreign,
+            once_more: self.once_more(),
         }
     }
 }

@@ -18,6 +18,10 @@ const DETOURS_MAX: u8 = 16;
 /// How often everything is sent again after a wrong digest.
 const RESTARTS_MAX: u8 = 1;
 
+/// How often ACTIVATE is sent again after a reboot that left its session waiting for it. One power cut in the
+/// moment of activation is bad luck; a device that loses every activation has another trouble.
+const AGAIN_MAX: u8 = 2;
+
 /// How long a pause lasts before the sender asks again, in milliseconds.
 const PAUSE_MS: u64 = 2_000;
 
@@ -119,7 +123,9 @@ impl Sender {
                 self.exchange.ask_about_boot(soon_ms);
             }
             // The verdict may be newer than what INFO said of the running image.
-            Next::Finish(ending @ Ending::Rebooted(_)) if self.step == Step::Outcome => {
+            Next::Finish(ending @ Ending::Rebooted(_))
+                if matches!(self.step, Step::Outcome | Step::Query(Why::Taken)) =>
+            {
                 self.go(now_ms, Step::Last(ending));
             }
             Next::Finish(ending) => self.end = Some(Ok(ending)),
@@ -156,6 +162,7 @@ impl Sender {
                 self.reached(2);
                 let boot = self.peer.info.filter(|_| self.peer.extension == Some(true));
                 let activated = self.status.is_some_and(|status| status.state == OtaState::Activated);
+                self.again = self.again.saturating_add(u8::from(self.activation.rebooted == Some(true)));
                 self.activation = Activation::begin(now_ms, boot.map(|info| info.boot_number), activated);
                 self.outcome = None;
             }
@@ -167,7 +174,7 @@ impl Sender {
             Step::Outcome => {
                 self.activation.asked_ms.get_or_insert(now_ms);
             }
-            Step::Start => self.activation = Activation::default(),
+            Step::Start | Step::Pause(Pause::Activate) => self.activation = Activation::default(),
             Step::Offline => self.until_ms = Some(now_ms.saturating_add(self.away_ms())),
             Step::Query(_) | Step::Pause(_) | Step::Abort | Step::Last(_) => {}
         }
@@ -270,8 +277,10 @@ impl Sender {
         let waited_ms = now_ms.saturating_sub(since_ms);
         let patience_ms = match pause {
             // A device that has just booted is not unsafe, it is not ready yet.
-            Pause::Unsafe if self.initializing() => self.plan.patience.unsafe_ms.max(INITIALIZING_MS),
-            Pause::Unsafe => self.plan.patience.unsafe_ms,
+            Pause::Unsafe | Pause::Activate if self.initializing() => {
+                self.plan.patience.unsafe_ms.max(INITIALIZING_MS)
+            }
+            Pause::Unsafe | Pause::Activate => self.plan.patience.unsafe_ms,
             Pause::Busy => self.plan.patience.busy_ms,
         };
         let left_ms = patience_ms.saturating_sub(waited_ms);
@@ -410,6 +419,11 @@ impl Sender {
                 _ => SendError::Refused { at, refusal, offset },
             },
         }
+    }
+
+    /// ACTIVATE may be sent again after a reboot.
+    pub(super) fn once_more(&self) -> bool {
+        self.again < AGAIN_MAX
     }
 
     /// The command that the present step is about.

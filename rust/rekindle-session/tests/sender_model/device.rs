@@ -57,6 +57,8 @@ pub(crate) struct Device {
     /// RECEIVING at START says no offset.
     pub(crate) terse: bool,
     pub(crate) fate: Fate,
+    /// So many times, power fails before ACTIVATE takes effect.
+    pub(crate) cuts_at_activate: u32,
     /// From ACTIVATE to the reboot, in milliseconds.
     pub(crate) linger_ms: u64,
     pub(crate) boot_ms: u64,
@@ -123,6 +125,7 @@ impl Device {
             strict: true,
             terse: false,
             fate: Fate::Confirm(500),
+            cuts_at_activate: 0,
             linger_ms: 250,
             boot_ms: 3_000,
             safe_from_us: 0,
@@ -463,6 +466,10 @@ impl Device {
         let again = self.state == OtaState::Activated && (self.mode == mode || self.plans.is_empty());
         if self.state != OtaState::Verified && !again {
             return self.reject(now_us, Reason::InvalidInState);
+        }
+        if self.cuts_at_activate > 0 {
+            self.cuts_at_activate -= 1;
+            return self.reboot(now_us);
         }
         self.state = OtaState::Activated;
         self.mode = mode;
