@@ -496,6 +496,36 @@ fn power_lost_before_activate_took_effect_costs_one_more_activate() {
     }
 }
 
+/// The newest outcome on record is about the very image that is pushed now: an earlier try of it.
+#[test]
+fn an_earlier_verdict_about_the_same_image_is_not_this_ones() {
+    let image = image(30_000);
+    let verdicts = [Outcome::Reverted, Outcome::Refused, Outcome::NotAttempted, Outcome::Confirmed];
+    for (verdict, runs) in verdicts.into_iter().flat_map(|verdict| [(verdict, false), (verdict, true)]) {
+        let running = if runs { TARGET } else { [1; 32] };
+        let outcome = Some((verdict, Some(TARGET)));
+        let device = |cuts_at_activate| Device {
+            cuts_at_activate,
+            outcome,
+            running,
+            attempts: 5,
+            fate: Fate::Revert(5_000),
+            ..Device::windowed(8)
+        };
+        let plan = Plan { force: true, ..push(&image) };
+
+        let mut once = World::new(plan, serial(), device(1), &image);
+        let report = once.run().unwrap();
+        assert_eq!(report.completion, Completion::Reverted, "{verdict:?}, {runs}: the second ACTIVATE's own");
+        assert_eq!(report.outcome.unwrap().attempt, 6);
+        assert_eq!(once.device.cuts_at_activate, 0);
+
+        let mut always = World::new(plan, serial(), device(99), &image);
+        let report = always.run().unwrap();
+        assert_eq!(report.completion, Completion::Unknown, "{verdict:?}, {runs}: no attempt was ever made");
+    }
+}
+
 #[test]
 fn a_reboot_while_activate_waits_for_safety_activates_nothing() {
     let image = image(30_000);

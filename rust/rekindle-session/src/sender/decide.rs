@@ -20,6 +20,8 @@ pub(super) enum Step {
     Data,
     /// The answer to VERIFY.
     Verify,
+    /// The newest outcome before ACTIVATE: whatever is still the newest after it tells of an earlier attempt.
+    Before,
     /// The answer to ACTIVATE.
     Activate,
     /// The answer to ABORT.
@@ -195,6 +197,10 @@ pub(super) struct Facts {
     pub(super) ours: Option<bool>,
     /// The newest outcome is not that of the image to send, for certain: it names another, or there is none.
     pub(super) foreign: bool,
+    /// The newest outcome is that of an attempt that was over before ACTIVATE.
+    pub(super) stale: bool,
+    /// The newest attempt before ACTIVATE is known.
+    pub(super) prior: bool,
     /// ACTIVATE may be sent again after a reboot that came too early for it.
     pub(super) once_more: bool,
 }
@@ -276,10 +282,13 @@ pub(super) fn decide(step: Step, trigger: Trigger, facts: &Facts) -> Next {
         (_, Trigger::LinkLost) => Next::Go(Step::Offline),
 
         (Step::Info, Trigger::Info | Trigger::Silent) => entry(facts),
-        (Step::Data | Step::Verify, Trigger::Uptime { back: true }) if facts.extension => reopen(facts),
+        (Step::Data | Step::Verify | Step::Before, Trigger::Uptime { back: true }) if facts.extension => {
+            reopen(facts)
+        }
         (Step::Start, _) => start(trigger, facts),
         (Step::Data, _) => data(trigger, facts),
         (Step::Verify, _) => verify(trigger, facts),
+        (Step::Before, _) => before(trigger),
         (Step::Activate, _) => activate(trigger, facts),
         (Step::Abort, _) => abort(trigger, facts),
         (Step::Query(why), Trigger::Status(state)) => queried(why, state, facts),
@@ -333,7 +342,8 @@ fn activated_before(facts: &Facts) -> Next {
 /// What a state that is certain to be our session's leads to.
 fn by_state(state: OtaState, facts: &Facts) -> Next {
     match (facts.task, state) {
-        (Task::Activate, OtaState::Verified | OtaState::Activated) => Next::Go(Step::Activate),
+        (Task::Activate, OtaState::Verified) => activating(facts),
+        (Task::Activate, OtaState::Activated) => Next::Go(Step::Activate),
         // A device that rebooted since has to verify once more.
         (Task::Activate, OtaState::Received) => Next::Go(Step::Verify),
         (Task::Activate, _) => Next::Fail(Failure::NothingToActivate(state)),
@@ -353,7 +363,20 @@ fn by_state(state: OtaState, facts: &Facts) -> Next {
 }
 
 fn verified(facts: &Facts) -> Next {
-    if facts.activate { Next::Go(Step::Activate) } else { Next::Finish(Ending::Verified) }
+    if facts.activate { activating(facts) } else { Next::Finish(Ending::Verified) }
+}
+
+/// ACTIVATE comes next, unless its verdict could not be told from an earlier one about the same image.
+fn activating(facts: &Facts) -> Next {
+    Next::Go(if facts.extension && !facts.prior { Step::Before } else { Step::Activate })
+}
+
+fn before(trigger: Trigger) -> Next {
+    match trigger {
+        // A device that does not answer has no outcomes to confuse with one another.
+        Trigger::Outcome(_) | Trigger::Silent => Next::Go(Step::Activate),
+        _ => Next::Ignore,
+    }
 }
 
 fn start(trigger: Trigger, facts: &Facts) -> Next {
@@ -488,6 +511,9 @@ fn taken(state: OtaState, facts: &Facts) -> Next {
         _ if waits && !facts.follow => Next::Fail(Failure::NotTaken(state)),
         _ if !facts.follow => Next::Finish(Ending::Activated),
         OtaState::Activated => Next::Go(Step::Reboot),
+        _ if facts.stale && !waits && facts.running == Running::Target => {
+            Next::Finish(Ending::Rebooted(runs(facts)))
+        }
         _ if facts.ours == Some(false) => Next::Finish(Ending::Rebooted(Verdict::Unknown)),
         _ => Next::Finish(Ending::Rebooted(Verdict::Reported)),
     }
@@ -543,7 +569,7 @@ fn outcome(trigger: Trigger, facts: &Facts) -> Next {
 /// The device has rebooted and says what became of the image.
 fn rebooted(outcome: Outcome, facts: &Facts) -> Next {
     let in_vain = facts.foreign || (outcome == Outcome::NotAttempted && facts.ours != Some(false));
-    if in_vain && facts.activating && facts.running != Running::Target {
+    if facts.activating && (facts.stale || (in_vain && facts.running != Running::Target)) {
         return Next::Go(Step::Query(Why::Taken));
     }
     if facts.ours != Some(false) {
@@ -570,125 +596,4 @@ fn runs(facts: &Facts) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::format;
-    use std::string::String;
-
-    use super::*;
-
-    const STEPS: [Step; 21] = [
-        Step::Info,
-        Step::Start,
-        Step::Data,
-        Step::Verify,
-        Step::Activate,
-        Step::Abort,
-        Step::Query(Why::Entry),
-        Step::Query(Why::Lost),
-        Step::Query(Why::Refused(CommandKind::Start, Class::State)),
-        Step::Query(Why::Refused(CommandKind::Data, Class::State)),
-        Step::Query(Why::Refused(CommandKind::Verify, Class::Hash)),
-        Step::Query(Why::Refused(CommandKind::Verify, Class::Fatal)),
-        Step::Query(Why::Refused(CommandKind::Activate, Class::Unsafe)),
-        Step::Query(Why::Rebooted),
-        Step::Query(Why::Taken),
-        Step::Reboot,
-        Step::Outcome,
-        Step::Pause(Pause::Unsafe),
-        Step::Pause(Pause::Activate),
-        Step::Offline,
-        Step::Last(Ending::Rebooted(Verdict::Reported)),
-    ];
-
-    fn triggers() -> std::vec::Vec<Trigger> {
-        let classes = [Class::Conflict, Class::Hash, Class::Fatal, Class::Unsafe, Class::Busy, Class::State];
-        let states = OtaState::ALL.iter().map(|state| Trigger::Status(*state));
-        let outcomes = Outcome::ALL.iter().map(|outcome| Trigger::Outcome(*outcome));
-        let rest = [
-            Trigger::Info,
-            Trigger::Uptime { back: true },
-            Trigger::Uptime { back: false },
-            Trigger::Silent,
-            Trigger::Elapsed,
-            Trigger::LinkLost,
-            Trigger::LinkUp,
-        ];
-        states.chain(classes.map(Trigger::Refused)).chain(outcomes).chain(rest).collect()
-    }
-
-    fn facts(extension: bool, activating: bool) -> Facts {
-        Facts {
-            task: Task::Push,
-            activate: true,
-            reboot: true,
-            follow: true,
-            force: false,
-            extension,
-            running: if extension { Running::Other } else { Running::Unknown },
-            confirmed: extension,
-            swap_pending: false,
-            complete: false,
-            estranged: false,
-            in_circles: false,
-            stepped_back: false,
-            activating,
-            rebooted: None,
-            was_activated: false,
-            repeated: false,
-            seen: None,
-            ours: if extension { Some(true) } else { Some(false) },
-            foreign: false,
-            once_more: true,
-        }
-    }
-
-    /// Every step with every trigger, for a push to each kind of device, before and after ACTIVATE. What is not
-    /// in the table is ignored. A change here is a change of behaviour: read the difference, then
-    /// `UPDATE_TABLE=1 cargo test -p rekindle-session` writes the new table.
-    #[test]
-    fn the_table_of_decisions_is_the_one_on_record() {
-        let mut table = String::new();
-        for (name, facts) in [
-            ("base device", facts(false, false)),
-            ("base device, after ACTIVATE", facts(false, true)),
-            ("device with the extension", facts(true, false)),
-            ("device with the extension, after ACTIVATE", facts(true, true)),
-        ] {
-            table += &format!("# push to a {name}\n");
-            for step in STEPS {
-                for trigger in triggers() {
-                    let next = decide(step, trigger, &facts);
-                    if next != Next::Ignore {
-                        table += &format!("{step:?} + {trigger:?} -> {next:?}\n");
-                    }
-                }
-            }
-        }
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sender/decisions.txt");
-        if std::env::var_os("UPDATE_TABLE").is_some() {
-            std::fs::write(&path, &table).unwrap();
-        }
-        let recorded = std::fs::read_to_string(&path).unwrap();
-        for (number, (is, was)) in table.lines().zip(recorded.lines()).enumerate() {
-            assert_eq!(is, was, "line {}", number + 1);
-        }
-        assert_eq!(table.lines().count(), recorded.lines().count());
-    }
-
-    #[test]
-    fn a_lost_link_is_never_ignored_and_silence_always_leads_somewhere() {
-        for step in STEPS {
-            for facts in [facts(false, false), facts(true, true)] {
-                if !matches!(step, Step::Offline | Step::Last(_)) {
-                    assert_eq!(decide(step, Trigger::LinkLost, &facts), Next::Go(Step::Offline));
-                }
-                let asks = !matches!(step, Step::Offline | Step::Pause(_) | Step::Reboot);
-                assert_eq!(decide(step, Trigger::Silent, &facts) != Next::Ignore, asks, "{step:?}");
-                let waits = matches!(step, Step::Offline | Step::Pause(_) | Step::Reboot | Step::Outcome);
-                assert_eq!(decide(step, Trigger::Elapsed, &facts) != Next::Ignore, waits, "{step:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -75,6 +75,8 @@ pub struct Sender {
     activation: Activation,
     status: Option<OtaStatus>,
     outcome: Option<OutcomeReport>,
+    /// The newest attempt on record before the first ACTIVATE.
+    prior: Option<u32>,
     /// Which outcome is asked for.
     outcome_index: u32,
     /// The refusal that led to the present QUERY, or the last one.
@@ -119,6 +121,7 @@ impl Sender {
             activation: Activation::default(),
             status: None,
             outcome: None,
+            prior: None,
             outcome_index: 0,
             refusal: None,
             unanswered: CommandKind::Info,
@@ -312,7 +315,12 @@ impl Sender {
 
     fn on_outcome(&mut self, now_ms: u64, report: &OutcomeReport) {
         self.peer.answered_ms = now_ms;
-        if self.step != Step::Outcome || report.index != self.outcome_index {
+        if self.step == Step::Before && report.index == 0 {
+            self.prior = Some(report.attempt);
+            self.turn(now_ms, Trigger::Outcome(report.outcome));
+        }
+        let asked = self.step == Step::Outcome && report.index == self.outcome_index;
+        if !asked || self.activation.over(report.boot_number) {
             return;
         }
         let news = self.outcome != Some(*report);
@@ -364,14 +372,18 @@ impl Sender {
         };
         let flag = |flag| info.is_some_and(|info| info.flags.contains(flag));
         let offset = self.status.and_then(|status| status.offset);
+        // What an ACTIVATED device was asked to do before is the attempt that ACTIVATE repeats.
+        let counts = self.activation.sent() && !self.activation.was_activated;
+        let stale = counts && self.outcome.is_some_and(|report| Some(report.attempt) == self.prior);
         let ours = match (self.outcome, self.plan.image_hash) {
             (None, _) => Some(false),
+            _ if stale => Some(false),
             (Some(report), _) if matches!(report.outcome, Outcome::None | Outcome::Unknown) => Some(false),
             (Some(report), Some(hash)) => report.target.map(|target| target == hash),
             (Some(_), None) => None,
         };
         let foreign = self.outcome.is_some_and(|report| match (report.target, self.plan.image_hash) {
-            _ if report.outcome == Outcome::None => true,
+            _ if stale || report.outcome == Outcome::None => true,
             (Some(target), Some(hash)) => target != hash,
             _ => false,
         });
@@ -396,6 +408,8 @@ impl Sender {
             seen: self.activation.seen,
             ours,
             foreign,
+            stale,
+            prior: self.prior.is_some(),
             once_more: self.once_more(),
         }
     }

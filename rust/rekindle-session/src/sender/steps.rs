@@ -83,6 +83,11 @@ impl Activation {
         }
     }
 
+    /// What was said during this boot was said before the reboot, and came late.
+    pub(super) fn over(&self, boot_number: u32) -> bool {
+        self.rebooted == Some(true) && self.boot == Some(boot_number)
+    }
+
     /// A ping told whether the uptime went back, and so when the device booted. The boot number is the better
     /// witness where there is one.
     pub(super) fn uptime(&mut self, back: bool, now_ms: u64, uptime_ms: u32, extension: bool) {
@@ -176,7 +181,7 @@ impl Sender {
             }
             Step::Start | Step::Pause(Pause::Activate) => self.activation = Activation::default(),
             Step::Offline => self.until_ms = Some(now_ms.saturating_add(self.away_ms())),
-            Step::Query(_) | Step::Pause(_) | Step::Abort | Step::Last(_) => {}
+            Step::Before | Step::Query(_) | Step::Pause(_) | Step::Abort | Step::Last(_) => {}
         }
     }
 
@@ -184,7 +189,7 @@ impl Sender {
     /// their own.
     fn is_detour(&self, step: Step) -> bool {
         match step {
-            Step::Start | Step::Verify | Step::Activate | Step::Abort => true,
+            Step::Start | Step::Verify | Step::Before | Step::Activate | Step::Abort => true,
             Step::Query(why) => why != Why::Entry && why != Why::Rebooted,
             Step::Info => !self.activation.sent(),
             Step::Data | Step::Reboot | Step::Outcome | Step::Pause(_) | Step::Offline | Step::Last(_) => {
@@ -435,7 +440,7 @@ impl Sender {
             Step::Verify => CommandKind::Verify,
             Step::Activate => CommandKind::Activate,
             Step::Abort => CommandKind::Abort,
-            Step::Outcome => CommandKind::Outcome,
+            Step::Before | Step::Outcome => CommandKind::Outcome,
             Step::Query(_) | Step::Reboot => CommandKind::Query,
             Step::Pause(_) | Step::Offline => match self.plan.task {
                 Task::Push => CommandKind::Start,

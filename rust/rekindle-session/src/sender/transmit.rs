@@ -271,6 +271,7 @@ impl Sender {
             }
             // Without a verdict on record, what runs and whether it is confirmed is all there is to go by.
             Step::Outcome if self.undecided() && core::mem::take(&mut self.exchange.about_boot) => info,
+            Step::Before => Message::Extension(Extension::OutcomeRequest { index: 0 }),
             Step::Outcome => Message::Extension(Extension::OutcomeRequest { index: self.outcome_index }),
             Step::Data | Step::Pause(_) | Step::Offline => return None,
         })
@@ -311,7 +312,7 @@ impl Sender {
     fn tries(&self) -> u8 {
         match self.step {
             Step::Info if self.peer.info.is_some() => INFO_TRIES_KNOWN,
-            Step::Info | Step::Last(_) => INFO_TRIES,
+            Step::Info | Step::Before | Step::Last(_) => INFO_TRIES,
             Step::Start if self.erases_at_start() => 2,
             Step::Start | Step::Verify | Step::Activate => 3,
             // With a window, QUERY both tells the offset and opens the receiver's ear for a gap again.

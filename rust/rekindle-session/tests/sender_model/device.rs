@@ -96,6 +96,8 @@ pub(crate) struct Device {
     pub(crate) unacknowledged: u32,
     pub(crate) quiet_us: Option<u64>,
     pub(crate) reboots: u32,
+    /// Attempts ever made; the newest may still be open.
+    pub(crate) attempts: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +157,7 @@ impl Device {
             unacknowledged: 0,
             quiet_us: None,
             reboots: 0,
+            attempts: 0,
         }
     }
 
@@ -181,6 +184,7 @@ impl Device {
     /// Has an activated image from before.
     pub(crate) fn activated(&mut self, target: [u8; 32]) {
         self.state = OtaState::Activated;
+        self.attempts += 1;
         self.outcome = Some((Outcome::Pending, Some(target)));
     }
 
@@ -474,6 +478,7 @@ impl Device {
         self.state = OtaState::Activated;
         self.mode = mode;
         if !again {
+            self.attempts += 1;
             self.outcome = Some((Outcome::Pending, Some([0x77; 32])));
         }
         self.status(now_us);
@@ -506,7 +511,7 @@ impl Device {
                 Extension::Outcome(OutcomeReport {
                     boot_number: self.boot,
                     outcome: if *index == 0 { outcome } else { Outcome::Confirmed },
-                    attempt: 3 - index.min(&3),
+                    attempt: self.attempts.saturating_sub(*index),
                     target,
                     mode: Some(self.mode),
                     stage: (outcome == Outcome::Reverted).then_some(7),
