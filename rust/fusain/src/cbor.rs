@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the protocol needs of CBOR beyond minicbor: the envelope, a bounded skip, a writer (PROTOCOL.md §3).
+//! CBOR by its heads: the envelope, a bounded walk over any item, a writer (PROTOCOL.md §3).
 //!
-//! minicbor reads and writes every item. It cannot skip one that holds containers of indefinite length inside
-//! definite ones without an allocator, which a peer may well put under a key we do not know; so the walk over
-//! such items is done here, once per payload, and everything after it works on items known to be whole.
+//! Every item begins with a head: a major type in three bits, and an argument. Without its major type it is that
+//! of an unsigned integer, which minicbor reads and writes; the rest of the protocol's CBOR is told from major
+//! types here. So one method of minicbor's decoder and one of its encoder serve all items: its methods for each
+//! type, which bring their diagnostics along, would be a tenth of a device's code (ARCHITECTURE.md, decision 20).
+//! It also could not skip, without an allocator, containers of indefinite length inside definite ones, which a
+//! peer may well put under a key that we do not know.
 
 use core::convert::Infallible;
+use core::mem::replace;
 
-use minicbor::data::Type;
 use minicbor::encode::Write;
 use minicbor::{Decoder, Encoder};
 
@@ -20,12 +23,39 @@ pub(crate) const NESTING_MAX: usize = 32;
 /// The only head of the outer array that is accepted: two items, definite length.
 pub(crate) const ENVELOPE: u8 = 0x82;
 
+/// Major types.
+pub(crate) mod major {
+    pub(crate) const UNSIGNED: u8 = 0;
+    pub(crate) const NEGATIVE: u8 = 1;
+    pub(crate) const BYTES: u8 = 2;
+    pub(crate) const TEXT: u8 = 3;
+    pub(crate) const ARRAY: u8 = 4;
+    pub(crate) const MAP: u8 = 5;
+    pub(crate) const TAG: u8 = 6;
+    pub(crate) const SIMPLE: u8 = 7;
+}
+
+pub(crate) const FALSE: u8 = 0xF4;
+pub(crate) const TRUE: u8 = 0xF5;
+pub(crate) const NULL: u8 = 0xF6;
+pub(crate) const UNDEFINED: u8 = 0xF7;
+
+const BYTES_INDEFINITE: u8 = 0x5F;
+const TEXT_INDEFINITE: u8 = 0x7F;
+const ARRAY_INDEFINITE: u8 = 0x9F;
+const MAP_INDEFINITE: u8 = 0xBF;
+const BREAK: u8 = 0xFF;
+
+/// The bits of a head's first byte that are not its major type.
+const INFO: u8 = 0x1F;
+
 /// Reads the message code out of a payload, and looks at nothing behind it.
 ///
 /// # Errors
 ///
 /// [`DecodeError::Envelope`] if the payload does not begin with an array of two whose first item is a code
 /// (PROTOCOL.md §3.1), or is longer than a frame can carry.
+#[inline(never)]
 pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     // By its bytes, since a decoder would accept wider heads as well.
     match payload {
@@ -35,139 +65,156 @@ pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     }
 }
 
-/// Makes a decoder that begins at `position`.
-pub(crate) fn decoder_at(payload: &[u8], position: usize) -> Decoder<'_> {
-    let mut decoder = Decoder::new(payload);
-    decoder.set_position(position);
-    decoder
+/// The head of an item.
+#[derive(Clone, Copy)]
+pub(crate) struct Head {
+    /// Its first byte.
+    pub(crate) first: u8,
+    /// Its argument; 0 where the item is of indefinite length.
+    pub(crate) argument: u64,
 }
 
-/// Consumes `length` bytes, if there are so many.
-fn advance(decoder: &mut Decoder<'_>, length: usize) -> Option<()> {
-    let end = decoder.position().checked_add(length)?;
-    (end <= decoder.input().len()).then(|| decoder.set_position(end))
-}
+impl Head {
+    pub(crate) const fn major(&self) -> u8 {
+        self.first >> 5
+    }
 
-/// Consumes a break, if one is next.
-pub(crate) fn take_break(decoder: &mut Decoder<'_>) -> bool {
-    decoder.datatype().is_ok_and(|next| next == Type::Break) && advance(decoder, 1).is_some()
-}
-
-/// Consumes one item, however it is nested, down to [`NESTING_MAX`]. Returns `None` where the CBOR is cut short
-/// or not well-formed.
-pub(crate) fn skip(decoder: &mut Decoder<'_>) -> Option<()> {
-    let mut stack = [Open::Items(0); NESTING_MAX];
-    let mut depth = 0;
-    loop {
-        if let Some(open) = enter(decoder)? {
-            *stack.get_mut(depth)? = open;
-            depth += 1;
-        }
-        // The item just read may have been the last of its container, and that one the last of its own.
-        loop {
-            let Some(open) = depth.checked_sub(1).and_then(|top| stack.get_mut(top)) else {
-                return Some(());
-            };
-            if !open.close(decoder)? {
-                break;
-            }
-            depth -= 1;
-        }
+    pub(crate) const fn is_indefinite(&self) -> bool {
+        self.first & INFO == INFO
     }
 }
 
-/// Consumes a simple item wholly, or the head of one that has items inside.
-fn enter(decoder: &mut Decoder<'_>) -> Option<Option<Open>> {
-    // A payload cannot hold as many items as would not fit the count.
-    let items = |items: u64| u8::try_from(items).ok().map(Open::Items);
-    let open = match decoder.datatype().ok()? {
-        Type::Array | Type::ArrayIndef => match decoder.array().ok()? {
-            Some(count) => items(count)?,
-            None => Open::Array,
-        },
-        Type::Map | Type::MapIndef => match decoder.map().ok()? {
-            Some(pairs) => items(pairs.checked_mul(2)?)?,
-            None => Open::Map { value_next: false },
-        },
-        Type::Tag => {
-            argument(decoder)?;
-            Open::Items(1)
-        }
-        chunks @ (Type::BytesIndef | Type::StringIndef) => {
-            advance(decoder, 1)?;
-            Open::Chunks { text: chunks == Type::StringIndef }
-        }
-        Type::Bytes | Type::String => {
-            let length = argument(decoder)?;
-            return advance(decoder, usize::try_from(length).ok()?).map(|()| None);
-        }
-        Type::Break | Type::Unknown(_) => return None,
-        // Integers, floats and simple values are all head.
-        _ => return argument(decoder).map(|_| None),
-    };
-    Some(Some(open))
+/// Items, one behind the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Items<'a> {
+    /// What has not been read yet.
+    pub(crate) rest: &'a [u8],
 }
 
-/// Consumes the head of any item that is not of indefinite length, and returns its argument.
-///
-/// minicbor has no such method, and those it has for each type do more than a skip may ask for: text, for one,
-/// is well-formed without being UTF-8 (RFC 8949, §5.3.1).
-fn argument(decoder: &mut Decoder<'_>) -> Option<u64> {
-    // The longest head. Without its major type it is that of an unsigned integer.
-    let mut bytes = [0; 9];
-    let rest = decoder.input().get(decoder.position()..)?;
-    bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let [first, ..] = &mut bytes;
-    *first &= 0x1F;
-    let mut head = Decoder::new(&bytes);
-    let argument = head.u64().ok()?;
-    advance(decoder, head.position())?;
-    Some(argument)
+impl<'a> Items<'a> {
+    /// Consumes so many bytes, if there are so many.
+    pub(crate) fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// Consumes the head of the next item, whatever it is; `None` where it is cut short or not well-formed.
+    #[inline(never)]
+    pub(crate) fn head(&mut self) -> Option<Head> {
+        // The longest head. Whatever of it is not there is found missing behind.
+        let mut bytes = [0; 9];
+        bytes.iter_mut().zip(self.rest).for_each(|(to, from)| *to = *from);
+        let [info, ..] = &mut bytes;
+        let first = replace(info, *info & INFO);
+        let indefinite =
+            matches!(first, BYTES_INDEFINITE | TEXT_INDEFINITE | ARRAY_INDEFINITE | MAP_INDEFINITE | BREAK);
+        let (argument, length) = if indefinite {
+            (0, 1)
+        } else {
+            let mut decoder = Decoder::new(&bytes);
+            (decoder.u64().ok()?, decoder.position())
+        };
+        self.rest = self.rest.get(length..)?;
+        Some(Head { first, argument })
+    }
+
+    /// Consumes the head of an array or a map, whose items come next.
+    pub(crate) fn enter(&mut self, wanted: u8) -> Option<Open> {
+        let head = self.head()?;
+        if head.major() == wanted { Open::new(head) } else { None }
+    }
+
+    /// Consumes one item, however it is nested, down to [`NESTING_MAX`]. Returns `None` where the CBOR is cut
+    /// short or not well-formed.
+    #[inline(never)]
+    pub(crate) fn skip(&mut self) -> Option<()> {
+        let mut stack = [Open::NOTHING; NESTING_MAX];
+        let mut depth = 0;
+        loop {
+            let head = self.head()?;
+            match head.major() {
+                major::UNSIGNED | major::NEGATIVE => {}
+                // Floats and simple values are all head; a break has nothing to end here.
+                major::SIMPLE if head.first != BREAK => {}
+                major::BYTES | major::TEXT if !head.is_indefinite() => {
+                    self.take(head.argument)?;
+                }
+                _ => {
+                    *stack.get_mut(depth)? = Open::new(head)?;
+                    depth += 1;
+                }
+            }
+            // The item just read may have been the last of its container, and that one the last of its own.
+            while let Some(open) = depth.checked_sub(1).and_then(|top| stack.get_mut(top)) {
+                if !open.ends(self)? {
+                    break;
+                }
+                depth -= 1;
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
 }
 
 /// A container that has been entered, and what is still to come of it.
 #[derive(Clone, Copy)]
-enum Open {
-    /// So many items: an array, a map or a tag of definite length.
-    Items(u8),
-    /// An array of indefinite length.
-    Array,
-    /// A map of indefinite length, which may not end between a key and its value.
-    Map { value_next: bool },
-    /// A string of indefinite length: definite strings, either all of text or all of bytes.
-    Chunks { text: bool },
+pub(crate) struct Open {
+    /// The first byte of its head.
+    first: u8,
+    /// Items to come. Where nothing tells their number: 1 before the value of a map's entry, else 0.
+    left: u8,
 }
 
 impl Open {
+    const NOTHING: Self = Self { first: NULL, left: 0 };
+
+    fn new(head: Head) -> Option<Self> {
+        let left = match head.major() {
+            major::SIMPLE => return None,
+            _ if head.is_indefinite() => 0,
+            major::TAG => 1,
+            // A payload cannot hold as many items as would not fit the count.
+            major::MAP => u8::try_from(head.argument).ok()?.checked_mul(2)?,
+            _ => u8::try_from(head.argument).ok()?,
+        };
+        Some(Self { first: head.first, left })
+    }
+
     /// Says whether the container ends here, and otherwise counts the item that comes next.
-    fn close(&mut self, decoder: &mut Decoder<'_>) -> Option<bool> {
-        if let Self::Items(left) = self {
-            let next = left.checked_sub(1);
-            *left = next.unwrap_or(0);
-            return Some(next.is_none());
+    #[inline(never)]
+    pub(crate) fn ends(&mut self, items: &mut Items<'_>) -> Option<bool> {
+        if self.first & INFO != INFO {
+            let ends = self.left == 0;
+            self.left = self.left.saturating_sub(1);
+            return Some(ends);
         }
-        let ends = take_break(decoder);
-        match self {
-            Self::Map { value_next } if ends => (!*value_next).then_some(true),
-            Self::Map { value_next } => {
-                *value_next = !*value_next;
-                Some(false)
-            }
-            Self::Chunks { text } if !ends => {
-                let chunk = if *text { Type::String } else { Type::Bytes };
-                (decoder.datatype().ok()? == chunk).then_some(false)
-            }
-            _ => Some(ends),
+        let next = *items.rest.first()?;
+        if next == BREAK {
+            items.take(1)?;
+            return (self.left == 0).then_some(true);
         }
+        match self.first {
+            MAP_INDEFINITE => self.left ^= 1,
+            ARRAY_INDEFINITE => {}
+            // A string in parts: strings of its own type that are not in parts themselves.
+            _ if next == self.first || next >> 5 != self.first >> 5 => return None,
+            _ => {}
+        }
+        Some(false)
+    }
+
+    /// Says whether exactly `count` items come, as far as the container tells beforehand.
+    pub(crate) const fn may_hold(&self, count: u8) -> bool {
+        self.first & INFO == INFO || self.left == count
     }
 }
 
-/// What messages are written with. It cannot fail: see [`Payload`].
-pub(crate) type ItemEncoder<'o> = Encoder<Payload<'o>>;
-
 /// A payload that is being written. It takes all there is to write and counts on when it is full, so that in
 /// the end it can be told which of its two bounds was met.
-pub(crate) struct Payload<'o> {
+struct Payload<'o> {
     out: &'o mut [u8],
     length: usize,
 }
@@ -187,7 +234,7 @@ impl Write for Payload<'_> {
 
 /// Writes one message: definite lengths, shortest heads, keys in the order in which the caller puts them.
 pub(crate) struct Writer<'o> {
-    encoder: ItemEncoder<'o>,
+    payload: Payload<'o>,
     map_at: usize,
     entries: u8,
 }
@@ -197,25 +244,40 @@ impl<'o> Writer<'o> {
 
     /// Begins a message of type `code` in `out`.
     pub(crate) fn open(out: &'o mut [u8], code: u8) -> Self {
-        let mut encoder = Encoder::new(Payload { out, length: 0 });
-        encoder.array(2).ok();
-        encoder.u64(u64::from(code)).ok();
-        let map_at = encoder.writer().length;
+        let mut writer = Self { payload: Payload { out, length: 0 }, map_at: 0, entries: 0 };
+        writer.bytes(&[ENVELOPE]);
+        writer.head(major::UNSIGNED, u64::from(code));
+        writer.map_at = writer.payload.length;
         // An empty payload is null; the first entry makes a map of it.
-        encoder.null().ok();
-        Self { encoder, map_at, entries: 0 }
+        writer.bytes(&[NULL]);
+        writer
     }
 
-    /// Begins an entry: the value is written next, to what is returned.
-    pub(crate) fn key(&mut self, key: u8) -> &mut ItemEncoder<'o> {
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        // It cannot fail: see [`Payload`].
+        self.payload.write_all(bytes).ok();
+    }
+
+    /// Writes a head.
+    #[inline(never)]
+    pub(crate) fn head(&mut self, major: u8, argument: u64) {
+        let at = self.payload.length;
+        Encoder::new(&mut self.payload).u64(argument).ok();
+        if let Some(first) = self.payload.out.get_mut(at) {
+            *first |= major << 5;
+        }
+    }
+
+    /// Begins an entry: its value is written next.
+    pub(crate) fn key(&mut self, key: u8) {
         self.entries += 1;
-        self.encoder.u64(u64::from(key)).ok();
-        &mut self.encoder
+        self.head(major::UNSIGNED, u64::from(key));
     }
 
     /// Ends the message and returns its length in bytes.
     pub(crate) fn finish(self) -> Result<usize, EncodeError> {
-        let Payload { out, length } = self.encoder.into_writer();
+        let Payload { out, length } = self.payload;
         if length > PAYLOAD_MAX {
             return Err(EncodeError::PayloadTooLong);
         }

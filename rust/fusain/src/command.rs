@@ -40,24 +40,17 @@ impl<'a> Command<'a> {
         if !matches!(code, OtaStart::CODE..=OtaQuery::CODE | ExtensionRequest::CODE | OtaAbort::CODE) {
             return Ok(None);
         }
-        let fields = match Fields::open_any(payload) {
-            Ok(fields) => fields,
-            // What is not ours is no error, whatever its shape.
-            Err(DecodeError::Payload { .. } | DecodeError::Field { .. })
-                if code == ExtensionRequest::CODE =>
-            {
-                return Ok(Some(Self::Extension(ExtensionRequest::Other)));
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Some(match code {
-            OtaStart::CODE => Self::Start(OtaStart::load(&fields)?),
-            OtaData::CODE => Self::Data(OtaData::load(&fields)?),
-            OtaVerify::CODE => Self::Verify(OtaVerify::load(&fields)?),
-            OtaActivate::CODE => Self::Activate(OtaActivate::load(&fields)?),
+        let mut fields = Fields::walked(payload, code);
+        let command = match code {
+            OtaStart::CODE => Self::Start(OtaStart::load(&mut fields)),
+            OtaData::CODE => Self::Data(OtaData::load(&mut fields)),
+            OtaVerify::CODE => Self::Verify(OtaVerify::load(&mut fields)),
+            OtaActivate::CODE => Self::Activate(OtaActivate::load(&mut fields)),
             OtaQuery::CODE => Self::Query,
             OtaAbort::CODE => Self::Abort,
-            _ => Self::Extension(ExtensionRequest::load(&fields)?),
-        }))
+            // What is not ours is no error, whatever its shape.
+            _ => Self::Extension(ExtensionRequest::load(&mut fields)),
+        };
+        fields.finish(Some(command))
     }
 }

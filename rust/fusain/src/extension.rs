@@ -3,7 +3,7 @@
 
 use crate::cbor::Writer;
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
-use crate::fields::{Fields, Slot, framed};
+use crate::fields::{Fields, Load, Slot, framed};
 use crate::ota::{Mode, Version, enum_value};
 
 /// Key 0 of our extension messages, "RKND": the range belongs to the protocol's owners, so it keeps ours apart
@@ -46,38 +46,15 @@ pub enum Extension {
 
 framed!(Extension = 0x46);
 
-/// Keys 0 to 2, and the fields behind them.
-struct Head<'a> {
-    magic: u32,
-    version: u32,
-    operation: u32,
-    /// `None` if the payload is not one of our maps, whatever else it may be.
-    fields: Option<Fields<'a>>,
-}
-
-impl<'a> Head<'a> {
-    /// Reads the head. What is not ours is no error, whatever its shape: its owner may define anything.
-    fn read(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let fields = match Fields::open(payload, Extension::CODE) {
-            Ok(fields) => fields,
-            Err(error @ (DecodeError::Envelope | DecodeError::OtherCode { .. })) => return Err(error),
-            Err(_) => return Ok(Self { magic: 0, version: 0, operation: 0, fields: None }),
-        };
-        let [magic, version, operation] = [0, 1, 2].map(|key| number(&fields, key));
-        Ok(Self { magic, version, operation, fields: Some(fields) })
-    }
-
-    /// Returns the operation and its fields if the message is ours.
-    fn ours(&self) -> Result<Option<(u32, &Fields<'a>)>, DecodeError> {
-        let ours = self.magic == EXTENSION_MAGIC && self.version == EXTENSION_VERSION;
-        let fields = self.fields.as_ref().filter(|_| ours);
-        fields.map(|fields| Ok((fields.required(2)?, fields))).transpose()
-    }
-}
-
 /// The number under `key`, 0 where there is none.
-fn number(fields: &Fields<'_>, key: u8) -> u32 {
-    fields.optional(key).ok().flatten().unwrap_or(0)
+fn number(fields: &mut Fields<'_>, key: u8) -> u32 {
+    fields.optional(key).unwrap_or(0)
+}
+
+/// Says whether the message is ours. What is not ours is no error, whatever its shape: its owner may define
+/// anything.
+fn is_ours(fields: &mut Fields<'_>) -> bool {
+    number(fields, 0) == EXTENSION_MAGIC && number(fields, 1) == EXTENSION_VERSION
 }
 
 impl Extension {
@@ -87,16 +64,21 @@ impl Extension {
     ///
     /// A payload of another type, or one of our operations with fields that are not those of the operation.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let head = Head::read(payload)?;
-        match head.ours()? {
-            Some((INFO_REQUEST, _)) => Ok(Self::InfoRequest),
-            Some((INFO, fields)) => Info::load(fields).map(Self::Info),
-            Some((OUTCOME_REQUEST, fields)) => {
-                Ok(Self::OutcomeRequest { index: fields.optional(3)?.unwrap_or(0) })
-            }
-            Some((OUTCOME, fields)) => OutcomeReport::load(fields).map(Self::Outcome),
-            _ => Ok(Self::Other { magic: head.magic, version: head.version, operation: head.operation }),
+        let mut fields = Fields::open(payload, Self::CODE)?;
+        if !is_ours(&mut fields) {
+            let [magic, version, operation] = [0, 1, 2].map(|key| number(&mut fields, key));
+            return Ok(Self::Other { magic, version, operation });
         }
+        let message = match fields.required(2) {
+            INFO_REQUEST => Self::InfoRequest,
+            INFO => Self::Info(Info::load(&mut fields)),
+            OUTCOME_REQUEST => Self::OutcomeRequest { index: number(&mut fields, 3) },
+            OUTCOME => Self::Outcome(OutcomeReport::load(&mut fields)),
+            operation => {
+                Self::Other { magic: EXTENSION_MAGIC, version: EXTENSION_VERSION, operation }
+            }
+        };
+        fields.finish(message)
     }
 
     /// Encodes the payload into `out` and returns its length in bytes.
@@ -153,22 +135,23 @@ impl ExtensionRequest {
     ///
     /// A payload of another type, or a request of ours whose field is wrong.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        match Head::read(payload)?.fields {
-            Some(fields) => Self::load(&fields),
-            None => Ok(Self::Other),
-        }
+        let mut fields = Fields::open(payload, Self::CODE)?;
+        let request = Self::load(&mut fields);
+        fields.finish(request)
     }
+}
 
-    /// Reads the fields of a payload of this type.
-    pub(crate) fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        if number(fields, 0) != EXTENSION_MAGIC || number(fields, 1) != EXTENSION_VERSION {
-            return Ok(Self::Other);
+impl Load<'_> for ExtensionRequest {
+    fn load(fields: &mut Fields<'_>) -> Self {
+        if !is_ours(fields) {
+            fields.forgive();
+            return Self::Other;
         }
-        Ok(match fields.required::<u32>(2)? {
+        match fields.required(2) {
             INFO_REQUEST => Self::Info,
-            OUTCOME_REQUEST => Self::Outcome { index: fields.optional(3)?.unwrap_or(0) },
+            OUTCOME_REQUEST => Self::Outcome { index: number(fields, 3) },
             _ => Self::Other,
-        })
+        }
     }
 }
 
@@ -197,21 +180,17 @@ pub struct Info {
 framed!(Info = 0x46);
 
 impl Info {
-    fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        let at_least_one = |key| match fields.required(key)? {
-            0 => Err(fields.error(key, Constraint::ValueTooLow)),
-            count => Ok(count),
-        };
-        Ok(Self {
-            boot_number: fields.required(3)?,
-            window: at_least_one(4)?,
-            version: fields.required(5)?,
-            image_hash: fields.required(6)?,
-            flags: InfoFlags(fields.required(7)?),
-            chunk_max: at_least_one(8)?,
-            durable: fields.optional(9)?,
-            appliance_state: fields.required(10)?,
-        })
+    fn load(fields: &mut Fields<'_>) -> Self {
+        Self {
+            boot_number: fields.required(3),
+            window: at_least_one(fields, 4),
+            version: fields.required(5),
+            image_hash: fields.required(6),
+            flags: InfoFlags(fields.required(7)),
+            chunk_max: at_least_one(fields, 8),
+            durable: fields.optional(9),
+            appliance_state: fields.required(10),
+        }
     }
 
     /// Encodes the extension message that carries this into `out` and returns its length in bytes.
@@ -231,6 +210,15 @@ impl Info {
         self.appliance_state.store(&mut writer, 10);
         writer.finish()
     }
+}
+
+/// Reads a count that cannot be 0.
+fn at_least_one(fields: &mut Fields<'_>, key: u8) -> u8 {
+    let count = fields.required(key);
+    if count == 0 {
+        fields.refuse(key, Constraint::ValueTooLow);
+    }
+    count
 }
 
 /// Flags of [`Info`]; unknown bits are kept and mean nothing.
@@ -288,7 +276,7 @@ wire_enum! {
         7 => Unknown, "UNKNOWN", "outcome unknown";
     }
 }
-enum_value!(Outcome);
+enum_value!(Outcome, None);
 
 /// What became of one update (PROTOCOL.md §7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -319,19 +307,19 @@ pub struct OutcomeReport {
 framed!(OutcomeReport = 0x46);
 
 impl OutcomeReport {
-    fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            boot_number: fields.required(3)?,
-            outcome: fields.required(4)?,
-            attempt: fields.required(5)?,
-            target: fields.optional(6)?,
-            mode: fields.optional(7)?,
-            stage: fields.optional(8)?,
-            code: fields.optional(9)?,
-            reset_cause: fields.optional(10)?,
-            index: fields.required(11)?,
-            total: fields.required(12)?,
-        })
+    fn load(fields: &mut Fields<'_>) -> Self {
+        Self {
+            boot_number: fields.required(3),
+            outcome: fields.required(4),
+            attempt: fields.required(5),
+            target: fields.optional(6),
+            mode: fields.optional(7),
+            stage: fields.optional(8),
+            code: fields.optional(9),
+            reset_cause: fields.optional(10),
+            index: fields.required(11),
+            total: fields.required(12),
+        }
     }
 
     /// Encodes the extension message that carries this into `out` and returns its length in bytes.

@@ -4,143 +4,185 @@
 //! Reading goes in two steps. [`Fields::open`] walks the payload once and notes where the value of each known
 //! key begins; after that the CBOR is known to be whole, and each field is decoded from its place. So the order
 //! of keys, unknown keys, doubled keys and trailing bytes are dealt with in one function for all messages.
+//!
+//! What is wrong is noted, and the first such note counts in the end: [`Fields::finish`] gives a message only if
+//! there is none. A field that is wrong or missing meanwhile reads as zero. Thus a message is read by a plain list
+//! of calls, and no error has to be carried from each of them.
 
-use minicbor::Decoder;
-use minicbor::data::Type;
-
-use crate::cbor::{ItemEncoder, Writer, decoder_at, message_code, skip, take_break};
+use crate::cbor::{Head, Items, NULL, UNDEFINED, Writer, major, message_code};
 use crate::error::{Constraint, DecodeError};
 
 /// Keys 0 to 12 are all that any message uses.
 const KEYS: usize = 13;
 
-/// A payload whose structure has been checked.
+/// A payload whose structure has been checked, and what is wrong with it.
 pub(crate) struct Fields<'a> {
     payload: &'a [u8],
     code: u8,
     /// Where the value of each key begins; 0, which is inside the envelope, if there is none.
     places: [u8; KEYS],
+    error: Option<DecodeError>,
 }
 
 impl<'a> Fields<'a> {
-    /// Walks a payload of message type `code`.
+    /// Walks a payload, which must be of message type `code`.
     pub(crate) fn open(payload: &'a [u8], code: u8) -> Result<Self, DecodeError> {
         match message_code(payload)? {
-            found if found == code => Self::open_any(payload),
+            found if found == code => Ok(Self::walked(payload, code)),
             code => Err(DecodeError::OtherCode { code }),
         }
     }
 
-    /// Walks a payload of any type.
-    pub(crate) fn open_any(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let code = message_code(payload)?;
-        let mut fields = Self { payload, code, places: [0; KEYS] };
-        let doubled = fields.walk().ok_or(DecodeError::Payload { code })?;
-        match doubled {
-            Some(key) => Err(fields.error(key, Constraint::ValueInvalid)),
-            None => Ok(fields),
+    /// Walks a payload that is enveloped with message type `code`.
+    #[inline]
+    pub(crate) fn walked(payload: &'a [u8], code: u8) -> Self {
+        let mut fields = Self { payload, code, places: [0; KEYS], error: None };
+        match fields.walk() {
+            Some(None) => return fields,
+            Some(Some(doubled)) => fields.refuse(doubled, Constraint::ValueInvalid),
+            None => fields.error = Some(DecodeError::Payload { code }),
         }
+        // Nothing is read of it.
+        fields.places = [0; KEYS];
+        fields
     }
 
     /// Fills in the places. Returns a key that was there twice; `None` if the CBOR is not one whole map.
     fn walk(&mut self) -> Option<Option<u8>> {
         // The head of the code is one byte or two; see `message_code`.
-        let head = if self.payload.get(1) == Some(&0x18) { 3 } else { 2 };
-        let mut decoder = decoder_at(self.payload, head);
+        let head = if self.code > 0x17 || self.payload.get(1) == Some(&0x18) { 3 } else { 2 };
+        let mut items = Items { rest: self.payload.get(head..)? };
         let mut doubled = None;
-        if matches!(decoder.datatype().ok()?, Type::Null | Type::Undefined) {
-            skip(&mut decoder)?;
+        if matches!(items.rest, [NULL | UNDEFINED, ..]) {
+            items.take(1)?;
         } else {
-            let mut left = decoder.map().ok()?;
-            while !Self::ends(&mut left, &mut decoder) {
-                let known = Self::key(&mut decoder)?;
-                let place = u8::try_from(decoder.position()).ok()?;
-                skip(&mut decoder)?;
-                let Some(slot) = known.and_then(|key| self.places.get_mut(usize::from(key))) else {
+            let mut map = items.enter(major::MAP)?;
+            while !map.ends(&mut items)? {
+                let key = items.head()?;
+                let known = match key.major() {
+                    major::UNSIGNED => usize::try_from(key.argument).ok(),
+                    major::NEGATIVE => None,
+                    _ => return None,
+                };
+                map.ends(&mut items)?;
+                let place = u8::try_from(self.payload.len() - items.rest.len()).ok()?;
+                items.skip()?;
+                let Some((known, slot)) = known.and_then(|key| Some((key, self.places.get_mut(key)?))) else {
                     continue;
                 };
                 if *slot != 0 {
-                    doubled = known;
+                    doubled = u8::try_from(known).ok();
                 }
                 *slot = place;
             }
         }
-        (decoder.position() == self.payload.len()).then_some(doubled)
+        items.rest.is_empty().then_some(doubled)
     }
 
-    /// Reads a key: `None` inside if it is beyond ours, as negative ones are.
-    fn key(decoder: &mut Decoder<'_>) -> Option<Option<u8>> {
-        use Type::{I8, I16, I32, I64, Int, U8, U16, U32, U64};
-        match decoder.datatype().ok()? {
-            U8 | U16 | U32 | U64 => decoder.u64().ok().map(|key| u8::try_from(key).ok()),
-            I8 | I16 | I32 | I64 | Int => skip(decoder).map(|()| None),
-            _ => None,
-        }
+    /// Notes what is wrong with the field under `key`.
+    #[inline(never)]
+    pub(crate) fn refuse(&mut self, key: u8, constraint: Constraint) {
+        let error = DecodeError::Field { code: self.code, field: i32::from(key), constraint };
+        self.error.get_or_insert(error);
     }
 
-    /// Says whether the map ends here, and otherwise counts the entry that comes next.
-    fn ends(left: &mut Option<u64>, decoder: &mut Decoder<'_>) -> bool {
-        match left {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => take_break(decoder),
+    /// Forgets what is wrong.
+    pub(crate) const fn forgive(&mut self) {
+        self.error = None;
+    }
+
+    /// Gives what has been read, unless something was wrong with it.
+    pub(crate) fn finish<T>(self, message: T) -> Result<T, DecodeError> {
+        self.error.map_or(Ok(message), Err)
+    }
+
+    fn place(&self, key: u8) -> usize {
+        self.places.get(usize::from(key)).copied().map_or(0, usize::from)
+    }
+
+    /// The value of `key`, and all that follows it. If it is not there, the envelope, which is no value.
+    pub(crate) fn value(&self, key: u8) -> Items<'a> {
+        Items { rest: self.payload.get(self.place(key)..).unwrap_or_default() }
+    }
+
+    /// Begins to read the value of `key`: its head, and what follows that.
+    #[inline(never)]
+    pub(crate) fn item(&self, key: u8) -> (Head, Items<'a>) {
+        let mut items = self.value(key);
+        // It was whole in the walk.
+        let head = items.head().unwrap_or(Head { first: NULL, argument: 0 });
+        (head, items)
+    }
+
+    /// Reads an unsigned integer of any width.
+    #[inline(never)]
+    pub(crate) fn number(&mut self, key: u8) -> u64 {
+        let (head, _) = self.item(key);
+        if head.major() != major::UNSIGNED {
+            self.refuse(key, Constraint::TypeMismatch);
+            return 0;
         }
+        head.argument
+    }
+
+    /// Reads a byte string.
+    #[inline(never)]
+    pub(crate) fn bytes(&mut self, key: u8) -> &'a [u8] {
+        let (head, mut items) = self.item(key);
+        if head.major() == major::BYTES && !head.is_indefinite() 
+            && let Some(bytes) = items.take(head.argument)
+        {
+            return bytes;
+        }
+        self.refuse(key, Constraint::TypeMismatch);
+        &[]
     }
 
     /// Reads the value of `key`, if there is one.
-    pub(crate) fn optional<T: Value<'a>>(&self, key: u8) -> Result<Option<T>, DecodeError> {
-        let place = self.places.get(usize::from(key)).copied().unwrap_or(0);
-        if place == 0 {
-            return Ok(None);
-        }
-        let mut decoder = decoder_at(self.payload, usize::from(place));
-        T::read(&mut decoder).map(Some).map_err(|constraint| self.error(key, constraint))
+    pub(crate) fn optional<T: Value<'a>>(&mut self, key: u8) -> Option<T> {
+        (self.place(key) != 0).then(|| T::read(self, key))
     }
 
     /// Reads the value of `key`.
-    pub(crate) fn required<T: Value<'a>>(&self, key: u8) -> Result<T, DecodeError> {
-        self.optional(key)?.ok_or_else(|| self.error(key, Constraint::FieldRequired))
-    }
-
-    /// Makes the error that refuses `key`.
-    pub(crate) fn error(&self, key: u8, constraint: Constraint) -> DecodeError {
-        DecodeError::Field { code: self.code, field: i32::from(key), constraint }
+    pub(crate) fn required<T: Value<'a>>(&mut self, key: u8) -> T {
+        if self.place(key) == 0 {
+            self.refuse(key, Constraint::FieldRequired);
+        }
+        T::read(self, key)
     }
 }
 
 /// A value of one field.
 pub(crate) trait Value<'a>: Sized {
-    /// Reads it. The item is known to be whole and well-formed.
-    fn read(decoder: &mut Decoder<'a>) -> Result<Self, Constraint>;
+    /// Reads it; what is wrong with it is noted there.
+    fn read(fields: &mut Fields<'a>, key: u8) -> Self;
 
     /// Writes it in its shortest form.
-    fn write(&self, encoder: &mut ItemEncoder<'_>);
+    fn write(&self, writer: &mut Writer<'_>);
 }
 
 /// A field of a message: one that must be there, or an `Option`.
 pub(crate) trait Slot<'a>: Sized {
     /// Reads the field under `key`.
-    fn load(fields: &Fields<'a>, key: u8) -> Result<Self, DecodeError>;
+    fn load(fields: &mut Fields<'a>, key: u8) -> Self;
 
     /// Writes the field under `key`. Keys go in ascending order.
     fn store(&self, writer: &mut Writer<'_>, key: u8);
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for T {
-    fn load(fields: &Fields<'a>, key: u8) -> Result<Self, DecodeError> {
+    fn load(fields: &mut Fields<'a>, key: u8) -> Self {
         fields.required(key)
     }
 
     fn store(&self, writer: &mut Writer<'_>, key: u8) {
-        self.write(writer.key(key));
+        writer.key(key);
+        self.write(writer);
     }
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
-    fn load(fields: &Fields<'a>, key: u8) -> Result<Self, DecodeError> {
+    fn load(fields: &mut Fields<'a>, key: u8) -> Self {
         fields.optional(key)
     }
 
@@ -153,8 +195,8 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
 
 /// A message that is read from a payload whose structure has been checked.
 pub(crate) trait Load<'a>: Sized {
-    /// Reads the fields.
-    fn load(fields: &Fields<'a>) -> Result<Self, DecodeError>;
+    /// Reads the fields. The message is good for nothing before [`Fields::finish`].
+    fn load(fields: &mut Fields<'a>) -> Self;
 }
 
 /// Defines a message: its type, and what it needs to go to and from a payload.
@@ -177,7 +219,9 @@ macro_rules! message {
             ///
             /// A payload of another type, or one whose fields are not those of this type.
             pub fn decode(payload: & $($life)? [u8]) -> Result<Self, $crate::error::DecodeError> {
-                $crate::fields::Load::load(&$crate::fields::Fields::open(payload, Self::CODE)?)
+                let mut fields = $crate::fields::Fields::open(payload, Self::CODE)?;
+                let message = $crate::fields::Load::load(&mut fields);
+                fields.finish(message)
             }
 
             /// Encodes the payload into `out` and returns its length in bytes.
@@ -196,15 +240,15 @@ macro_rules! message {
     };
     (@load $name:ident { $( $key:literal => $field:ident, )* }) => {
         impl $crate::fields::Load<'_> for $name {
-            fn load(fields: &$crate::fields::Fields<'_>) -> Result<Self, $crate::error::DecodeError> {
-                Ok(Self { $( $field: $crate::fields::Slot::load(fields, $key)?, )* })
+            fn load(fields: &mut $crate::fields::Fields<'_>) -> Self {
+                Self { $( $field: $crate::fields::Slot::load(fields, $key), )* }
             }
         }
     };
     (@load $name:ident $life:lifetime { $( $key:literal => $field:ident, )* }) => {
         impl<$life> $crate::fields::Load<$life> for $name<$life> {
-            fn load(fields: &$crate::fields::Fields<$life>) -> Result<Self, $crate::error::DecodeError> {
-                Ok(Self { $( $field: $crate::fields::Slot::load(fields, $key)?, )* })
+            fn load(fields: &mut $crate::fields::Fields<$life>) -> Self {
+                Self { $( $field: $crate::fields::Slot::load(fields, $key), )* }
             }
         }
     };
@@ -224,7 +268,7 @@ macro_rules! message {
             ///
             /// A payload of another type, or one that is neither empty nor a map.
             pub fn decode(payload: &[u8]) -> Result<Self, $crate::error::DecodeError> {
-                $crate::fields::Fields::open(payload, Self::CODE).map(|_| Self)
+                $crate::fields::Fields::open(payload, Self::CODE)?.finish(Self)
             }
 
             /// Encodes the payload into `out` and returns its length in bytes.

@@ -11,7 +11,7 @@ use std::vec::Vec;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use minicbor::data::Int;
 
-use crate::cbor::{decoder_at, skip};
+use crate::cbor::{Items, major};
 use crate::{
     Address, Command, DecodeError, Decoder, EXTENSION_MAGIC, EXTENSION_VERSION, Extension, ExtensionRequest,
     FRAME_MAX, FrameError, GAP_MS, Message, OtaData, PAYLOAD_MAX, SerialDecoder, encode_frame, message_code,
@@ -20,18 +20,6 @@ use crate::{
 
 /// Deepest nesting of the values that [`item`] builds: one less than what has to be accepted.
 const DEPTH_MAX: usize = 31;
-
-/// Major types of items.
-mod major {
-    pub(super) const UNSIGNED: u8 = 0;
-    pub(super) const NEGATIVE: u8 = 1;
-    pub(super) const BYTES: u8 = 2;
-    pub(super) const TEXT: u8 = 3;
-    pub(super) const ARRAY: u8 = 4;
-    pub(super) const MAP: u8 = 5;
-    pub(super) const TAG: u8 = 6;
-    pub(super) const SIMPLE: u8 = 7;
-}
 
 /// Something that happens on a link.
 #[derive(Arbitrary, Debug)]
@@ -283,7 +271,8 @@ pub fn peers(data: &[u8]) {
 
 /// Rewrites a payload of ours in another way that means the same.
 fn rewrite(bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
-    let mut decoder = decoder_at(bytes, 1);
+    let mut decoder = minicbor::Decoder::new(bytes);
+    decoder.set_position(1);
     let Ok(code) = decoder.u8() else { return Ok(None) };
     let mut out = std::vec![0x82];
     // Only two forms of the code are accepted.
@@ -299,7 +288,9 @@ fn rewrite(bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
             let mut entry = Vec::new();
             integer(key, u, &mut entry)?;
             let number = decoder.clone().int();
-            skip(&mut decoder);
+            let mut items = Items { rest: bytes.get(value..).unwrap_or_default() };
+            items.skip();
+            decoder.set_position(bytes.len() - items.rest.len());
             match number {
                 Ok(number) => integer(number, u, &mut entry)?,
                 Err(_) => entry.extend(bytes.get(value..decoder.position()).unwrap_or_default()),

@@ -4,9 +4,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use minicbor::Decoder;
-
-use crate::cbor::{ItemEncoder, Writer, take_break};
+use crate::cbor::{Writer, major};
 use crate::error::{Constraint, DecodeError, EncodeError, wire_enum};
 use crate::fields::{Fields, Load, Slot, Value, framed, message};
 
@@ -69,7 +67,9 @@ impl OtaActivate {
     ///
     /// A payload of another type, or one whose fields are not those of this type.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        Self::load(&Fields::open(payload, Self::CODE)?)
+        let mut fields = Fields::open(payload, Self::CODE)?;
+        let message = Self::load(&mut fields);
+        fields.finish(message)
     }
 
     /// Encodes the payload into `out` and returns its length in bytes.
@@ -86,8 +86,8 @@ impl OtaActivate {
 }
 
 impl Load<'_> for OtaActivate {
-    fn load(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { mode: fields.required(0)?, reboot: fields.optional(1)?.unwrap_or(true) })
+    fn load(fields: &mut Fields<'_>) -> Self {
+        Self { mode: fields.required(0), reboot: fields.optional(1).unwrap_or(true) }
     }
 }
 
@@ -140,29 +140,29 @@ wire_enum! {
     }
 }
 
-/// Carries an enumeration of `u8` numbers in a field.
+/// Carries an enumeration of `u8` numbers in a field; a wrong one reads as `$first`.
 macro_rules! enum_value {
-    ($name:ident) => {
+    ($name:ident, $first:ident) => {
         impl crate::fields::Value<'_> for $name {
-            fn read(decoder: &mut minicbor::Decoder<'_>) -> Result<Self, crate::error::Constraint> {
+            fn read(fields: &mut crate::fields::Fields<'_>, key: u8) -> Self {
                 // An unknown number is a value not allowed, even one too wide for the enumeration's number.
-                let number = u64::read(decoder)?;
-                u8::try_from(number)
-                    .ok()
-                    .and_then(|number| Self::try_from(number).ok())
-                    .ok_or(crate::error::Constraint::ValueInvalid)
+                let number = u8::try_from(fields.number(key)).ok();
+                number.and_then(|number| Self::try_from(number).ok()).unwrap_or_else(|| {
+                    fields.refuse(key, crate::error::Constraint::ValueInvalid);
+                    Self::$first
+                })
             }
 
-            fn write(&self, encoder: &mut crate::cbor::ItemEncoder<'_>) {
-                self.number().write(encoder);
+            fn write(&self, writer: &mut crate::cbor::Writer<'_>) {
+                self.number().write(writer);
             }
         }
     };
 }
 pub(crate) use enum_value;
 
-enum_value!(OtaState);
-enum_value!(Mode);
+enum_value!(OtaState, Idle);
+enum_value!(Mode, Test);
 
 /// An image's version, as MCUboot's image header has it: an array of four numbers on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,20 +179,39 @@ pub struct Version {
 }
 
 impl Value<'_> for Version {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        let length = decoder.array().map_err(|_| Constraint::TypeMismatch)?;
-        if length.is_some_and(|length| length != 4) {
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        Self::read_items(fields, key).unwrap_or_else(|constraint| {
+            fields.refuse(key, constraint);
+            Self::default()
+        })
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.head(major::ARRAY, 4);
+        self.major.write(writer);
+        self.minor.write(writer);
+        self.revision.write(writer);
+        self.build.write(writer);
+    }
+}
+
+impl Version {
+    fn read_items(fields: &Fields<'_>, key: u8) -> Result<Self, Constraint> {
+        let mut items = fields.value(key);
+        let mut array = items.enter(major::ARRAY).ok_or(Constraint::TypeMismatch)?;
+        if !array.may_hold(4) {
             return Err(Constraint::ValueInvalid);
         }
         let mut numbers = [0; 4];
         for number in &mut numbers {
             // An array of indefinite length may be too short.
-            if length.is_none() && take_break(decoder) {
+            if array.ends(&mut items) != Some(false) {
                 return Err(Constraint::ValueInvalid);
             }
-            *number = u64::read(decoder)?;
+            let head = items.head().filter(|head| head.major() == major::UNSIGNED);
+            *number = head.ok_or(Constraint::TypeMismatch)?.argument;
         }
-        if length.is_none() && !take_break(decoder) {
+        if array.ends(&mut items) != Some(true) {
             return Err(Constraint::ValueInvalid);
         }
         let [first, minor, revision, build] = numbers;
@@ -205,14 +224,6 @@ impl Value<'_> for Version {
             })
         };
         version().ok_or(Constraint::ValueTooHigh)
-    }
-
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.array(4).ok();
-        self.major.write(encoder);
-        self.minor.write(encoder);
-        self.revision.write(encoder);
-        self.build.write(encoder);
     }
 }
 

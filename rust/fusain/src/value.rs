@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The types that fields have, and how each goes to and from CBOR (PROTOCOL.md §3.2).
-//!
-//! Whatever minicbor has against an item that is whole, it is of another type. Its encoder cannot fail here
-//! (see [`crate::cbor::Payload`]), so what it returns says nothing.
-
-use minicbor::Decoder;
-use minicbor::data::{Int, Type};
 
 use crate::address::Address;
-use crate::cbor::ItemEncoder;
+use crate::cbor::{FALSE, TRUE, Writer, major};
 use crate::error::Constraint;
-use crate::fields::Value;
+use crate::fields::{Fields, Value};
 
 impl Value<'_> for u64 {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        decoder.u64().map_err(|_| Constraint::TypeMismatch)
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        fields.number(key)
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.u64(*self).ok();
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.head(major::UNSIGNED, *self);
     }
 }
 
@@ -26,111 +20,138 @@ impl Value<'_> for u64 {
 macro_rules! narrow {
     ($($number:ty),*) => { $(
         impl Value<'_> for $number {
-            fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-                Self::try_from(u64::read(decoder)?).map_err(|_| Constraint::ValueTooHigh)
+            fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+                Self::try_from(fields.number(key)).unwrap_or_else(|_| {
+                    fields.refuse(key, Constraint::ValueTooHigh);
+                    0
+                })
             }
 
-            fn write(&self, encoder: &mut ItemEncoder<'_>) {
-                u64::from(*self).write(encoder);
+            fn write(&self, writer: &mut Writer<'_>) {
+                u64::from(*self).write(writer);
             }
         }
     )* };
 }
 narrow!(u8, u16, u32);
 
-/// Reads an integer of either sign.
-fn integer(decoder: &mut Decoder<'_>) -> Result<i128, Constraint> {
-    decoder.int().map(i128::from).map_err(|_| Constraint::TypeMismatch)
+/// Reads an integer of either sign: whether it is negative, and then -1 less its value.
+fn integer(fields: &mut Fields<'_>, key: u8) -> (bool, u64) {
+    let (head, _) = fields.item(key);
+    if head.major() > major::NEGATIVE {
+        fields.refuse(key, Constraint::TypeMismatch);
+    }
+    (head.major() == major::NEGATIVE, head.argument)
 }
 
 impl Value<'_> for i32 {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        let number = integer(decoder)?;
-        let beyond = if number < 0 { Constraint::ValueTooLow } else { Constraint::ValueTooHigh };
-        Self::try_from(number).map_err(|_| beyond)
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        let (negative, argument) = integer(fields, key);
+        let Ok(number) = Self::try_from(argument) else {
+            let beyond = if negative { Constraint::ValueTooLow } else { Constraint::ValueTooHigh };
+            fields.refuse(key, beyond);
+            return 0;
+        };
+        if negative { !number } else { number }
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.int(Int::from(*self)).ok();
+    fn write(&self, writer: &mut Writer<'_>) {
+        // A negative integer is written as -1 less its value, which inverting its bits gives.
+        let (major, number) = if *self < 0 { (major::NEGATIVE, !*self) } else { (major::UNSIGNED, *self) };
+        writer.head(major, u64::from(number.unsigned_abs()));
     }
 }
 
 impl Value<'_> for bool {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        decoder.bool().map_err(|_| Constraint::TypeMismatch)
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        let (head, _) = fields.item(key);
+        if !matches!(head.first, FALSE | TRUE) {
+            fields.refuse(key, Constraint::TypeMismatch);
+        }
+        head.first == TRUE
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.bool(*self).ok();
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(&[if *self { TRUE } else { FALSE }]);
     }
 }
 
 impl<'a> Value<'a> for &'a [u8] {
-    fn read(decoder: &mut Decoder<'a>) -> Result<Self, Constraint> {
-        decoder.bytes().map_err(|_| Constraint::TypeMismatch)
+    fn read(fields: &mut Fields<'a>, key: u8) -> Self {
+        fields.bytes(key)
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.bytes(self).ok();
+    #[inline(never)]
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.head(major::BYTES, u64::try_from(self.len()).unwrap_or(u64::MAX));
+        writer.bytes(self);
     }
 }
 
 /// A SHA-256 digest.
 impl Value<'_> for [u8; 32] {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        <&[u8]>::read(decoder)?.try_into().map_err(|_| Constraint::ValueInvalid)
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        fields.bytes(key).try_into().unwrap_or_else(|_| {
+            fields.refuse(key, Constraint::ValueInvalid);
+            [0; 32]
+        })
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        self.as_slice().write(encoder);
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.as_slice().write(writer);
     }
 }
 
 impl Value<'_> for Address {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        u64::read(decoder).map(Self::new)
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        Self::new(fields.number(key))
     }
 
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        self.get().write(encoder);
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.get().write(writer);
     }
 }
 
+/// First bytes of floats, by their widths in bits.
+const FLOAT_16: u8 = 0xF9;
+const FLOAT_32: u8 = 0xFA;
+const FLOAT_64: u8 = 0xFB;
+
 /// Any width of float, and integers too: JavaScript peers send a whole number as an integer.
 impl Value<'_> for f64 {
-    fn read(decoder: &mut Decoder<'_>) -> Result<Self, Constraint> {
-        match decoder.datatype() {
-            Ok(Type::F16) => half(decoder).ok_or(Constraint::TypeMismatch),
-            Ok(Type::F32 | Type::F64) => decoder.f64().map_err(|_| Constraint::TypeMismatch),
+    fn read(fields: &mut Fields<'_>, key: u8) -> Self {
+        let (head, _) = fields.item(key);
+        // The bits of a float are its head's argument, no wider than the float.
+        match head.first {
+            FLOAT_16 => half(u16::try_from(head.argument).unwrap_or(0)),
+            FLOAT_32 => Self::from(f32::from_bits(u32::try_from(head.argument).unwrap_or(0))),
+            FLOAT_64 => Self::from_bits(head.argument),
             // An integer beyond 53 bits loses its last digits as it would in the peer's own arithmetic, which
-            // has a negative one as -1 less its argument; inverting the bits of the number gives that.
-            _ => integer(decoder).map(|number| match number {
-                0.. => number as Self,
-                _ => -1.0 - !number as Self,
-            }),
+            // has a negative one as -1 less its argument.
+            _ => match integer(fields, key) {
+                (true, argument) => -1.0 - argument as Self,
+                (false, argument) => argument as Self,
+            },
         }
     }
 
     /// Always 64 bits wide: what the protocol's C and Go peers send and expect.
-    fn write(&self, encoder: &mut ItemEncoder<'_>) {
-        encoder.f64(*self).ok();
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(&[FLOAT_64]);
+        writer.bytes(&self.to_be_bytes());
     }
 }
 
-/// Reads a half-precision float and widens it by its bits (RFC 8949, appendix D).
-///
-/// minicbor does this with its feature `half`, which would bring a procedural macro and its parsers into the
-/// build of every device, none of which has a use for floats.
-fn half(decoder: &Decoder<'_>) -> Option<f64> {
-    let [_, high, low] = *decoder.input().get(decoder.position()..)?.first_chunk()?;
-    let bits = u32::from(u16::from_be_bytes([high, low]));
+/// Widens a half-precision float by its bits (RFC 8949, appendix D).
+fn half(bits: u16) -> f64 {
+    let bits = u32::from(bits);
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let mantissa = bits & 0x03FF;
-    Some(match (bits >> 10) & 0x1F {
+    match (bits >> 10) & 0x1F {
         // 2^-24, the step of the subnormal numbers.
         0 => sign * f64::from(mantissa) / 16_777_216.0,
         0x1F if mantissa == 0 => sign * f64::INFINITY,
         0x1F => f64::NAN,
         exponent => sign * f64::from(f32::from_bits(((exponent + 112) << 23) | (mantissa << 13))),
-    })
+    }
 }
