@@ -48,7 +48,7 @@ class Images:
                 "imgtool", "sign",
                 "--key", key or self.build.signing_key,
                 "--version", version,
-                "--align", "4",
+                "--align", str(self.build.write_block),
                 "--header-size", hex(self.build.header_size),
                 "--slot-size", hex(self.build.partitions["slot0"].size),
                 unsigned,

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device under QEMU: the flash is a file, the link a TCP port, the console a log.
 
-Run by itself it is a device to play with: machine.py BUILD [--port 4850]
+Run by itself it is a device to play with, and what `west build -t run` starts:
+machine.py BUILD [--port 4850]
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +37,15 @@ class Build:
         self.directory = directory
         self.mcuboot = directory / "mcuboot" / "zephyr"
         # The application's directory is named after its source directory.
-        self.application = next(
-            d.parent for d in sorted(directory.glob("*/zephyr/zephyr.signed.bin"))
-        )
+        signed = sorted(directory.glob("*/zephyr/zephyr.signed.bin"))
+        if not signed or not self.mcuboot.exists():
+            raise FileNotFoundError(f"{directory} holds no MCUboot and signed image of a sysbuild")
+        self.application = signed[0].parent
         self.config = self._read_config(self.application / ".config")
-        self.partitions = self._read_partitions(self.application / "zephyr.dts")
+        devicetree = (self.application / "zephyr.dts").read_text()
+        self.partitions = self._read_partitions(devicetree)
+        # One flash holds the bootloader and both slots.
+        self.write_block = int(re.search(r"write-block-size = < (\w+) >", devicetree)[1], 0)
 
     @property
     def unsigned_image(self) -> Path:
@@ -62,10 +70,10 @@ class Build:
         return {name: value.strip('"') for name, value in pairs}
 
     @staticmethod
-    def _read_partitions(path: Path) -> dict[str, Partition]:
+    def _read_partitions(devicetree: str) -> dict[str, Partition]:
         found = re.findall(
             r"(\w+)_partition: partition@\w+ \{[^}]*?reg = < (\w+) (\w+) >;",
-            path.read_text(),
+            devicetree,
             re.DOTALL,
         )
         return {name: Partition(int(at, 16), int(size, 16)) for name, at, size in found}
@@ -82,6 +90,9 @@ class Machine:
         self.power_cycles = 0
         self._powered_at = 0
         self._process: subprocess.Popen | None = None
+        # What QEMU connects the console to; a log of it is written in any case.
+        self.console_device = "null"
+        self.extra_arguments: list[str] = []
         # The port is ours for the machine's whole life; QEMU inherits it at each start.
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
@@ -106,6 +117,18 @@ class Machine:
         # The core reads its stack pointer and entry point here after each reset.
         self.vector_path.write_bytes(mcuboot[:8])
 
+    def reflash(self, image: Path) -> None:
+        """Puts bootloader and image into the flash as a programmer would: what is staged and
+        what the journal says of it are erased, settings and files stay."""
+        kept = {name: self.read_flash(name) for name in self.build.partitions}
+        for name in ("boot", "slot0", "slot1", "journal"):
+            kept.pop(name, None)
+        self.provision(image)
+        with self.flash_path.open("r+b") as flash:
+            for name, content in kept.items():
+                flash.seek(self.build.partitions[name].offset)
+                flash.write(content)
+
     def power_on(self) -> None:
         assert self._process is None
         self.power_cycles += 1
@@ -123,14 +146,16 @@ class Machine:
             "-device", f"loader,file={self.vector_path},addr={VECTOR_ADDRESS:#x},force-raw=on",
             "-display", "none",
             "-monitor", "none",
-            "-chardev", f"file,id=console,path={self.console_path},append=on",
+            "-chardev", f"{self.console_device},id=console,logfile={self.console_path},logappend=on",
             "-serial", "chardev:console",
             "-chardev", f"socket,id=link,fd={fd},server=on,wait=off",
             "-serial", "chardev:link",
             # The board's own network chip, connected to nothing.
             "-nic", "user,model=lan9118,restrict=on",
+            *self.extra_arguments,
         ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
+        stdin = None if self.console_device.startswith("stdio") else subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdin=stdin, pass_fds=[fd])
 
     def power_off(self) -> None:
         """Cuts the power: nothing gets a chance to finish."""
@@ -142,6 +167,11 @@ class Machine:
     def close(self) -> None:
         self.power_off()
         self._listener.close()
+
+    def wait(self) -> int:
+        """Waits until the emulator ends by itself; its exit code."""
+        assert self._process is not None
+        return self._process.wait()
 
     @property
     def running(self) -> bool:
@@ -175,24 +205,66 @@ class Machine:
             return flash.read(partition.size)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Run a built device under QEMU.")
-    parser.add_argument("build", type=Path, help="a sysbuild directory")
-    parser.add_argument("--port", type=int, default=4850, help="TCP port of the link")
-    arguments = parser.parse_args()
+def bring_up_to_date(machine: Machine) -> None:
+    """Flashes a build that is newer than what the device was last given, and nothing else:
+    an update that the device took over its link stays."""
+    build = machine.build
+    contents = [(build.mcuboot / "zephyr.bin").read_bytes(), build.signed_image.read_bytes()]
+    built = hashlib.sha256(b"".join(contents)).hexdigest()
+    stamp = machine.flash_path.with_name("flashed-build")
+    if not stamp.exists() or stamp.read_text() != built:
+        machine.reflash(build.signed_image)
+        stamp.write_text(built)
+        print(f"Flashed {build.signed_image}", flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
     directory = arguments.build / "device"
     directory.mkdir(exist_ok=True)
-    machine = Machine(Build(arguments.build), directory, arguments.port)
-    shown = machine.console_size()
+    # Twister reads the console from a pair of pipes, and cares for no link.
+    port = 0 if arguments.qemu_pipe else arguments.port
+    try:
+        machine = Machine(Build(arguments.build), directory, port)
+    except FileNotFoundError as error:
+        print(f"{error}: west build --sysbuild makes one", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Port {port} for the link: {error}. REKINDLE_PORT names another.", file=sys.stderr)
+        return 1
     with contextlib.closing(machine), contextlib.suppress(KeyboardInterrupt):
+        bring_up_to_date(machine)
+        if arguments.qemu_pipe:
+            machine.console_device = f"pipe,path={arguments.qemu_pipe}"
+        else:
+            machine.console_device = "stdio,mux=on"
+            machine.extra_arguments = ["-mon", "chardev=console,mode=readline"]
+        if arguments.pidfile:
+            machine.extra_arguments += ["-pidfile", str(arguments.pidfile)]
+        print(
+            f"The console is here and in {machine.console_path}\n"
+            f"The link is {machine.url}: rekindle discover --to {machine.url}\n"
+            f"The flash is {machine.flash_path}: delete it for a factory-new device\n"
+            "Ctrl-C cuts the power; Ctrl-A and H tells what else the console can do",
+            flush=True,
+        )
         machine.power_on()
-        print(f"The link is {machine.url}, the flash {machine.flash_path}. Ctrl-C cuts the power.")
-        while machine.running:
-            text = machine.console(shown)
-            shown += len(text.encode(errors="replace"))
-            print(text, end="", flush=True)
-            time.sleep(0.1)
+        return machine.wait()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a built device under QEMU.")
+    parser.add_argument("build", type=Path, help="a sysbuild directory")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("REKINDLE_PORT", "4850")),
+        help="TCP port of the link; the environment variable REKINDLE_PORT gives it too",
+    )
+    parser.add_argument("--qemu-pipe", type=Path, help="twister's pipes for the console")
+    parser.add_argument("--pidfile", type=Path, help="where QEMU writes its process id")
+    return run(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
