@@ -26,23 +26,37 @@ if(rekindle_found EQUAL -1)
       CACHE STRING "Fragments for MCUboot's configuration" FORCE)
 endif()
 
-# MCUboot's default key is public, so a device that trusts it trusts everybody.
-# Without a key of the user's choice every build directory gets one of its own.
+# MCUboot's default key is public, so a device that trusts it trusts everybody. The first
+# build makes a key for this checkout, which all of its builds share: an image of one
+# updates a device of another. Git ignores it; whoever ships devices keeps a key elsewhere.
+function(rekindle_make_key key)
+  get_filename_component(directory ${key} DIRECTORY)
+  file(MAKE_DIRECTORY ${directory})
+  # Of two first builds at once, one makes the key.
+  file(LOCK ${directory}/.lock GUARD FUNCTION TIMEOUT 60)
+  if(EXISTS ${key})
+    return()
+  endif()
+  find_program(REKINDLE_IMGTOOL NAMES imgtool imgtool.py
+    HINTS $ENV{ZEPHYR_BASE}/../bootloader/mcuboot/scripts REQUIRED)
+  execute_process(
+    COMMAND ${REKINDLE_IMGTOOL} keygen -t ecdsa-p256 -k ${key}.new
+    COMMAND_ERROR_IS_FATAL ANY
+  )
+  file(CHMOD ${key}.new PERMISSIONS OWNER_READ OWNER_WRITE)
+  file(RENAME ${key}.new ${key})
+  message(STATUS "Made a signing key for this checkout: ${key}")
+endfunction()
+
 if(NOT DEFINED SB_CONFIG_BOOT_SIGNATURE_KEY_FILE)
   set(REKINDLE_SIGNING_KEY "$ENV{REKINDLE_SIGNING_KEY}"
       CACHE FILEPATH "Private key (PEM, ECDSA P-256) that signs images and that MCUboot trusts")
-  if(REKINDLE_SIGNING_KEY STREQUAL "")
-    set(rekindle_key ${CMAKE_BINARY_DIR}/development-key.pem)
-    if(NOT EXISTS ${rekindle_key})
-      find_program(REKINDLE_IMGTOOL NAMES imgtool imgtool.py REQUIRED)
-      execute_process(
-        COMMAND ${REKINDLE_IMGTOOL} keygen -t ecdsa-p256 -k ${rekindle_key}
-        COMMAND_ERROR_IS_FATAL ANY
-      )
-      message(STATUS "Made a development key: ${rekindle_key}")
-    endif()
-  else()
+  if(NOT REKINDLE_SIGNING_KEY STREQUAL "")
     get_filename_component(rekindle_key ${REKINDLE_SIGNING_KEY} ABSOLUTE)
+  else()
+    set(rekindle_key ${REKINDLE_DIR}/keys/project.pem)
+    rekindle_make_key(${rekindle_key})
   endif()
+  message(STATUS "Images are signed with ${rekindle_key}")
   set(SB_CONFIG_BOOT_SIGNATURE_KEY_FILE "\"${rekindle_key}\"" CACHE STRING "Signing key")
 endif()
