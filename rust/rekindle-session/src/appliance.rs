@@ -9,12 +9,13 @@
 //! is false and bytes stay in the driver's queue, which must hold the announced window.
 
 use crate::port::{FlashFault, FlashOp};
-use crate::receiver::{self, BootFacts, Config, ConfigError, Receiver, Reply, Safety, Verified};
+use crate::receiver::{self, BootFacts, Config, ConfigError, Lend, Receiver, Reply, Safety, Verified};
 use fusain::{
     Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension, FRAME_MAX,
     FrameError, Mode, OtaState, PAYLOAD_MAX, PingRequest, PingResponse, Reason, SendTelemetry, SerialDecoder,
     StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig, encode_frame, message_code,
 };
+use mcuboot_image::trailer::SwapType;
 
 /// Longest random wait before an answer to a broadcast discovery, in milliseconds (PROTOCOL.md, discovery).
 const DISCOVERY_SPREAD_MS: u64 = 50;
@@ -200,9 +201,20 @@ impl Appliance {
         self.receiver.emergency();
     }
 
-    /// See [`Receiver::foreign_write`].
-    pub fn foreign_write(&mut self) {
-        self.receiver.foreign_write();
+    /// See [`Receiver::lend`]; refused while the application says that it is not safe.
+    pub fn lend(&mut self, now_ms: u64) -> Lend {
+        if self.status.safe { self.receiver.lend(now_ms) } else { Lend::Refused }
+    }
+
+    /// See [`Receiver::take_back`].
+    pub fn take_back(&mut self, confirmed: bool, swap_type: SwapType) {
+        self.receiver.take_back(confirmed, swap_type);
+    }
+
+    /// What the application said last about itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// See [`Receiver::flash_done`].

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs one random world and tells what happens in it: `cargo run -p rekindle-sim --example world -- SEED`.
+//! Runs one random world and tells what happens in it: `cargo run -p rekindle-sim --example world -- SEED`,
+//! with `visitors` behind it the one with another writer beside the session.
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use rekindle_sim::world::{Scenario, World};
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let seed = std::env::args().nth(1).ok_or("usage: world SEED")?.parse()?;
-    let scenario = Scenario::random(seed);
+    let mut scenario = Scenario::random(seed);
+    if std::env::args().nth(2).is_some_and(|with| with == "visitors") {
+        scenario = scenario.with_visitors();
+    }
     println!("{:?} {:?}", scenario.geometry, scenario.device.bootloader.mode);
     println!("{:?}", scenario.link);
     println!("connection {}, {:?}", scenario.connection, scenario.sender_link);

@@ -14,7 +14,7 @@ use rekindle_session::receiver::EraseMode;
 use rekindle_sim::bootloader::SwapMode;
 use rekindle_sim::device::MS;
 use rekindle_sim::flash::{Geometry, Tear};
-use rekindle_sim::world::{Mishap, Scenario, Update, When, World};
+use rekindle_sim::world::{Mishap, Scenario, Update, Visit, When, World};
 
 /// Replays one cut of one scenario, told step by step: `REKINDLE_CUT=<operation>:<tear>` with the name of a test.
 fn replay(scenario: &Scenario) -> bool {
@@ -116,6 +116,29 @@ fn the_second_upgrade_after_a_revert_and_a_slot_erased_at_start() {
         scenario.device.config.erase = EraseMode::AtStart;
         scenario.installed_confirmed = false;
         points += cut_everywhere(&format!("{mode:?}"), &scenario, &Tear::ALL);
+    }
+    println!("{points} cut points");
+}
+
+/// Another writer comes by while half an image lies in the slot and nobody sends. It may have the slot, and whatever
+/// is cut, nothing of the session is resumed over its bytes.
+#[test]
+fn another_writer_in_the_middle_of_a_session() {
+    let mut points = 0;
+    for mode in MODES {
+        for visit in [Visit::Erases, Visit::GivesUp, Visit::Installs] {
+            let mut scenario = scenario(mode, 4, 10).with_update(Update::new(2, 3001, Mode::Test, None, 10));
+            scenario.link = rekindle_sim::link::LinkConfig::serial(115_200, MS);
+            scenario.device.config.takeover_ms = 1_000;
+            let scenario = scenario
+                .with_mishap(When::At { ns: 200 * MS }, Mishap::SenderRestart { after_ns: 3_000 * MS })
+                .with_mishap(When::At { ns: 2_000 * MS }, Mishap::Visitor { visit });
+            let whole = World::new(scenario.clone()).run().unwrap();
+            assert_eq!(whole.visits, 1);
+            // The second sender began anew: the first had come to the middle.
+            assert!(whole.counters.data_bytes > 3001 && whole.transfer_from == 0, "{whole:?}");
+            points += cut_everywhere(&format!("{mode:?}, {visit:?}"), &scenario, &Tear::ALL);
+        }
     }
     println!("{points} cut points");
 }

@@ -17,7 +17,7 @@ const REGRESSIONS: [u64; 10] = [
 
 fn run(seeds: impl Iterator<Item = u64>, world: fn(u64) -> Scenario) {
     let mut failures = Vec::new();
-    let (mut worlds, mut cuts, mut operations, mut unknown) = (0, 0, 0, 0);
+    let (mut worlds, mut cuts, mut operations, mut unknown, mut visits) = (0, 0, 0, 0, 0);
     for seed in seeds {
         match World::new(world(seed)).run() {
             Ok(summary) => {
@@ -25,11 +25,13 @@ fn run(seeds: impl Iterator<Item = u64>, world: fn(u64) -> Scenario) {
                 cuts += summary.power_cuts;
                 operations += summary.operations;
                 unknown += summary.unknown_outcomes;
+                visits += summary.visits;
             }
             Err(broken) => failures.push(broken),
         }
     }
     println!("{worlds} worlds, {cuts} power cuts, {operations} flash operations, {unknown} unknown outcomes");
+    println!("{visits} visits of another writer");
     for broken in failures.iter().take(20) {
         println!("REKINDLE_SEED={} {broken}", broken.seed);
     }
@@ -53,6 +55,11 @@ fn invariants_hold_in_many_random_worlds() {
 #[test]
 fn invariants_hold_when_reads_fail_too() {
     run(2_000_000..2_000_000 + WORLDS, |seed| Scenario::random(seed).with_read_failures());
+}
+
+#[test]
+fn invariants_hold_beside_another_writer() {
+    run(3_000_000..3_000_000 + WORLDS, |seed| Scenario::random(seed).with_visitors());
 }
 
 #[test]

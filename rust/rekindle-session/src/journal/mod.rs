@@ -17,8 +17,9 @@ mod tests;
 use crate::port::{Area, FlashFault, FlashOp, Layout, READ_MAX};
 use fusain::Outcome;
 use record::{
-    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_REQUESTED, KIND_SESSION,
-    KIND_SETTLED, KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage, intact, kind,
+    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_FOREIGN, KIND_REQUESTED,
+    KIND_SESSION, KIND_SETTLED, KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage,
+    intact, kind,
 };
 
 /// Smallest journal sector in bytes: what a compaction keeps must always fit with room to append.
@@ -46,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) attempt: Option<(Attempt, u32)>,
     /// The bootloader took that attempt's request.
     pub(crate) requested: bool,
+    /// Somebody else could write to the slots since that attempt.
+    pub(crate) foreign: bool,
     /// The newest self-test mark since that attempt, and its block.
     pub(crate) stage: Option<(Stage, u32)>,
     /// The newest settled outcome.
@@ -76,11 +79,16 @@ impl Ledger {
             Record::Attempt(attempt) => {
                 self.attempt = Some((*attempt, block));
                 self.requested = false;
+                self.foreign = false;
                 self.stage = None;
                 self.last_attempt = attempt.number;
             }
             Record::Requested => self.requested = self.attempt.is_some(),
-            Record::Stage(stage) => self.stage = Some((*stage, block)),
+            Record::Stage(stage) => {
+                self.stage = Some((*stage, block));
+                // The target has run since, whoever was there before.
+                self.foreign = false;
+            }
             Record::Settled(settled) => {
                 self.attempt = None;
                 self.requested = false;
@@ -93,6 +101,10 @@ impl Ledger {
                 if !matches!(settled.outcome, Outcome::NotAttempted | Outcome::Unknown) {
                     self.end_session();
                 }
+            }
+            Record::Foreign => {
+                self.end_session();
+                self.foreign = true;
             }
             Record::Unknown => {}
         }
@@ -498,7 +510,7 @@ impl Journal {
             }
             KIND_VERIFIED => live,
             KIND_ATTEMPT => attempt == Some(block),
-            KIND_REQUESTED => attempt.is_some_and(|at| at < block),
+            KIND_REQUESTED | KIND_FOREIGN => attempt.is_some_and(|at| at < block),
             KIND_STAGE => attempt.is_some() && ledger.stage.is_some_and(|(_, at)| at == block),
             KIND_SETTLED => {
                 let total = ledger.settled_count.saturating_add(u32::from(coming == KIND_SETTLED));

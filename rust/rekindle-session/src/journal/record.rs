@@ -113,6 +113,9 @@ pub(crate) enum Record {
     Settled(Settled),
     /// The bootloader took the request of the newest attempt.
     Requested,
+    /// Somebody else could write to the slots: MCUboot's serial recovery, which appends this record by itself
+    /// (`modules/rekindle/src/recovery.c`).
+    Foreign,
     /// A record of a later format: skipped, dropped at compaction.
     Unknown,
 }
@@ -125,6 +128,7 @@ pub(crate) const KIND_ATTEMPT: u8 = 5;
 pub(crate) const KIND_STAGE: u8 = 6;
 pub(crate) const KIND_SETTLED: u8 = 7;
 pub(crate) const KIND_REQUESTED: u8 = 8;
+pub(crate) const KIND_FOREIGN: u8 = 9;
 
 const FLAG_PRESENT: u8 = 1;
 
@@ -231,6 +235,7 @@ impl Record {
             Self::Verified => KIND_VERIFIED,
             Self::Closed | Self::Unknown => KIND_CLOSED,
             Self::Requested => KIND_REQUESTED,
+            Self::Foreign => KIND_FOREIGN,
             Self::Attempt(a) => {
                 w.u32(a.number);
                 w.put(&[a.mode.number(), a.swap_before]);
@@ -294,6 +299,7 @@ impl Record {
                 stage: (r.u8() == FLAG_PRESENT).then(|| parse_stage(r)),
             }),
             KIND_REQUESTED => Self::Requested,
+            KIND_FOREIGN => Self::Foreign,
             _ => Self::Unknown,
         }
     }
@@ -320,7 +326,7 @@ fn parse_outcome(byte: u8) -> Outcome {
 mod tests {
     use super::*;
 
-    fn samples() -> [Record; 8] {
+    fn samples() -> [Record; 9] {
         let stage = Stage { stage: 3, code: -7 };
         [
             Record::Session(Session {
@@ -348,6 +354,7 @@ mod tests {
                 reset_cause: 0x40,
             }),
             Record::Requested,
+            Record::Foreign,
         ]
     }
 
@@ -367,7 +374,7 @@ mod tests {
     /// fails, the format has changed: do not change the test, add a kind.
     #[test]
     fn the_format_is_frozen() {
-        let expected: [&[u8]; 8] = [
+        let expected: [&[u8]; 9] = [
             &[
                 1, 2, 0xFF, 0xFF, 4, 3, 2, 1, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
                 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5,
@@ -380,6 +387,7 @@ mod tests {
             &[6, 1, 0xFF, 0xFF, 3, 0, 0, 0, 0xF9, 0xFF, 0xFF, 0xFF],
             &[7, 2, 0xFF, 0xFF, 9, 0, 0, 0, 0, 4, 0x40, 0, 0, 0, 1, 1, 1, 1],
             &[8, 1, 0xFF, 0xFF],
+            &[9, 1, 0xFF, 0xFF],
         ];
         for (record, expected) in samples().iter().zip(expected) {
             let mut bytes = [0; RECORD_MAX];

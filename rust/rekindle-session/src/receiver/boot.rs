@@ -183,7 +183,8 @@ impl Receiver {
     /// Settles the last attempt, as far as it is over.
     fn judge(&mut self, target: Presence) {
         let Some((attempt, _)) = &self.journal.ledger().attempt else { return };
-        if matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm) {
+        let foreign = self.journal.ledger().foreign;
+        if matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm) && !foreign {
             return; // Not yet: the upgrade is still pending.
         }
         if !self.runs(&attempt.target) {
@@ -205,10 +206,10 @@ impl Receiver {
 
     fn judge_from_old(&self, attempt: &Attempt, target: Presence) -> Outcome {
         const REVERT: u8 = SwapType::Revert as u8;
-        if !self.runs(&attempt.running) {
+        let requested = self.journal.ledger().requested;
+        if !self.runs(&attempt.running) || self.journal.ledger().foreign {
             return Outcome::Unknown;
         }
-        let requested = self.journal.ledger().requested;
         if self.journal.ledger().stage.is_some() {
             return Outcome::Reverted;
         }

@@ -154,7 +154,10 @@ impl Receiver {
     /// Takes up a request of the application; `false` when there is none.
     fn take_wanted(&mut self) -> bool {
         if core::mem::take(&mut self.wanted.close) {
-            if self.state() != OtaState::Activated && self.transfer.is_some() {
+            if self.lent {
+                self.end_transfer();
+                self.job = Job::Start(start::Step::Forget);
+            } else if self.state() != OtaState::Activated && self.transfer.is_some() {
                 self.close();
             }
             return true;

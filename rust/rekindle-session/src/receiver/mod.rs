@@ -27,6 +27,7 @@ use fusain::{
     Constraint, Info, InvalidCommand, Mode, OtaState, OtaStatus, Outcome, OutcomeReport, StateReject, Version,
 };
 use job::{Job, JobOp};
+use mcuboot_image::trailer::SwapType;
 
 /// Room for one write buffer and the part of a chunk that goes beyond it.
 const BUFFER_LEN: usize = WRITE_MAX + 128;
@@ -132,6 +133,17 @@ pub enum Event {
     },
 }
 
+/// Whether another writer may have the secondary slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lend {
+    /// It has it.
+    Lent,
+    /// Not yet: ask again.
+    Soon,
+    /// No: a session is in use, an upgrade is pending, or the slot holds the image to revert to.
+    Refused,
+}
+
 /// The running image as its header and TLVs name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Running {
@@ -201,6 +213,8 @@ pub struct Receiver {
     recovered: bool,
     /// The bootloader refused a request of this boot.
     request_failed: bool,
+    /// Another writer has the secondary slot.
+    lent: bool,
     /// Swap type that the primary trailer names: how the running image came to be where it is.
     swap_info: u8,
     boot: BootFacts,
@@ -273,6 +287,7 @@ impl Receiver {
             reboot: false,
             recovered: false,
             request_failed: false,
+            lent: false,
             read_tries: 1,
             wanted: Wanted::default(),
         }
@@ -320,7 +335,7 @@ impl Receiver {
             .last_command_ms
             .is_some_and(|last| now_ms.saturating_sub(last) < u64::from(self.config.takeover_ms));
         let working = !matches!(self.job, Job::None | Job::Boot(_));
-        working || self.state() == OtaState::Activated || (self.transfer.is_some() && used)
+        working || self.lent || self.state() == OtaState::Activated || (self.transfer.is_some() && used)
     }
 
     /// Whether the running image is confirmed.
@@ -352,9 +367,37 @@ impl Receiver {
         self.wanted.close = true;
     }
 
-    /// Another writer touched the secondary slot: the session and its journal no longer hold.
-    pub fn foreign_write(&mut self) {
+    /// Another writer asks for the secondary slot; to be called again, between polls, while the answer is
+    /// [`Lend::Soon`]. It is lent when the session and an attempt that cannot be judged later are closed in
+    /// the journal: whatever is cut short then, nothing is resumed, activated or claimed over foreign bytes.
+    /// Until [`take_back`](Self::take_back) START is refused as "update in progress".
+    pub fn lend(&mut self, now_ms: u64) -> Lend {
+        if !self.ready() {
+            return Lend::Soon;
+        }
+        if self.lent {
+            return Lend::Lent;
+        }
+        if self.busy(now_ms) || !self.boot.confirmed {
+            return Lend::Refused;
+        }
+        self.lent = true;
         self.wanted.close = true;
+        Lend::Soon
+    }
+
+    /// The slot is lent, or about to be.
+    #[must_use]
+    pub fn lent(&self) -> bool {
+        self.lent
+    }
+
+    /// The other writer is done, or was refused. It may have asked the bootloader for something, so the facts that the
+    /// bootloader decides are those of now.
+    pub fn take_back(&mut self, confirmed: bool, swap_type: SwapType) {
+        self.lent = false;
+        self.boot.confirmed = confirmed;
+        self.boot.swap_type = swap_type;
     }
 
     /// What to do next. Call again after each output but [`Output::Wait`]; a flash operation or boot request

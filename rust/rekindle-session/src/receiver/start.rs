@@ -10,7 +10,8 @@ use mcuboot_image::HEADER_SIZE;
 /// What START does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Note the end of what was before, so that a cut during the erase leaves no session.
+    /// Note the end of what was before, so that a cut during the erase leaves no session. Where the slot is lent
+    /// to another writer, that is all.
     Forget,
     /// Erase the sector with this number, or the next one that START must erase.
     Erase { sector: u32 },
@@ -48,6 +49,9 @@ impl Receiver {
             if idle_ms < u64::from(self.config.takeover_ms) {
                 return self.reject(Reason::UpdateInProgress);
             }
+        }
+        if self.lent {
+            return self.reject(Reason::UpdateInProgress);
         }
         // The secondary slot may hold the image to revert to, or one that the bootloader was asked to install.
         if !self.boot.confirmed || self.swap_pending() {
@@ -89,6 +93,8 @@ impl Receiver {
                 } else if ledger.session.is_some() {
                     self.journal.append(Record::Closed);
                     step
+                } else if self.lent {
+                    return self.event(Event::Closed);
                 } else {
                     Step::Erase { sector: 0 }
                 }

@@ -4,7 +4,7 @@
 use fusain::{ApplianceState, Constraint, OtaState, Outcome, Reason};
 
 use super::Sender;
-use super::decide::{Class, Ending, Failure, Next, Pause, Step, Verdict, Why};
+use super::decide::{Class, Ending, Failure, Next, Pause, Running, Step, Verdict, Why};
 use super::error::{CommandKind, Refusal, SendError};
 use super::flow::Acks;
 use super::plan::Task;
@@ -359,6 +359,8 @@ impl Sender {
             Ending::Rebooted(Verdict::Unknown) => Completion::Unknown,
             Ending::Rebooted(Verdict::Untold) => Completion::Untold,
             Ending::Rebooted(Verdict::Reported) => match self.outcome.map(|report| report.outcome) {
+                // What was confirmed and does not run any more, another writer has replaced since.
+                Some(Outcome::Confirmed) if self.facts().running == Running::Other => Completion::Unknown,
                 Some(Outcome::Confirmed) => Completion::Confirmed,
                 Some(Outcome::UnderTest) => Completion::UnderTest,
                 Some(Outcome::Reverted) => Completion::Reverted,

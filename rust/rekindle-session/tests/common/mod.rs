@@ -96,7 +96,7 @@ impl Device {
         }
     }
 
-    fn apply(&mut self, op: &FlashOp<'_>) -> Result<Vec<u8>, FlashFault> {
+    pub fn apply(&mut self, op: &FlashOp<'_>) -> Result<Vec<u8>, FlashFault> {
         if !matches!(op, FlashOp::Read { .. }) {
             self.writes += 1;
             if self.fail_after.is_some_and(|n| self.writes > n) {

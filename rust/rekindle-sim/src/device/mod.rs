@@ -20,7 +20,7 @@ use alloc::collections::VecDeque;
 use fusain::{ApplianceState, DeviceAnnounce, Mode, StateCommand};
 use rekindle_session::appliance::{Appliance, Event, Identity, Output, Status};
 use rekindle_session::port::{Area, FlashFault, FlashOp};
-use rekindle_session::receiver::BootFacts;
+use rekindle_session::receiver::{BootFacts, Lend};
 
 /// Reset causes, as the bits of Zephyr's `hwinfo_get_reset_cause`.
 pub mod reset_cause {
@@ -209,6 +209,24 @@ impl<S: Store> Device<S> {
     /// The endpoint, for what an application asks of it.
     pub fn endpoint_mut(&mut self) -> Option<&mut Appliance> {
         self.endpoint.as_deref_mut()
+    }
+
+    /// Another writer on the device asks for the secondary slot; [`Lend::Refused`] while nothing runs.
+    pub fn lend(&mut self, now_ns: u64) -> Lend {
+        let now_ms = now_ns.saturating_sub(self.up_since_ns) / MS;
+        self.endpoint.as_mut().map_or(Lend::Refused, |endpoint| endpoint.lend(now_ms))
+    }
+
+    /// It is done with it.
+    ///
+    /// # Errors
+    /// What the flash reports.
+    pub fn take_back(&mut self) -> Result<(), FlashError> {
+        let swap_type = self.options.bootloader.swap_type(&mut self.flash)?;
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.take_back(swap_type != SwapType::Revert, swap_type);
+        }
+        Ok(())
     }
 
     /// Whether the running image is under test.

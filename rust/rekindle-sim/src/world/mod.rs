@@ -9,10 +9,11 @@
 mod invariant;
 mod run;
 mod scenario;
+mod visitor;
 mod witness;
 
 pub use invariant::{Broken, Invariant};
-pub use scenario::{Fate, Mishap, Scenario, Update, When};
+pub use scenario::{Fate, Mishap, Scenario, Update, Visit, When};
 
 use crate::device::{Device, Honest, Port};
 use crate::flash::{FlashError, NorFlash, RamStore};
@@ -49,6 +50,8 @@ pub struct Summary {
     pub transfer_from: u32,
     /// Bytes that arrived at the device and were lost because nothing could keep them.
     pub rx_lost: u64,
+    /// Times that another writer was lent the slot.
+    pub visits: u32,
     /// What the senders sent, summed up.
     pub counters: Counters,
     /// Bytes on the wire, from the controller and from the device.
@@ -75,6 +78,8 @@ pub struct World {
     link_at_ns: Option<(u64, bool)>,
     /// When the appliance is safe again.
     safe_at_ns: Option<u64>,
+    /// Another writer that waits for the slot.
+    visitor: Option<Visit>,
     /// When the next sender begins.
     sender_at_ns: Option<u64>,
     transfer_at_ns: u64,
@@ -144,6 +149,7 @@ impl World {
             power_at_ns: Some(0),
             link_at_ns: None,
             safe_at_ns: None,
+            visitor: None,
             sender_at_ns: None,
             transfer_at_ns: 0,
             summary: Summary::default(),

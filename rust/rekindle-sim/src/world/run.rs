@@ -158,6 +158,7 @@ impl World {
                 self.device.receive_byte(at_ns, byte);
             }
             let device_ns = self.run_device()?;
+            self.visit()?;
             self.deliver_to_sender();
             let (done, sender_ns) = match update {
                 Some(update) => self.run_sender_once(update),
@@ -230,7 +231,7 @@ impl World {
         self.device_down(off_ns);
     }
 
-    fn device_down(&mut self, off_ns: u64) {
+    pub(super) fn device_down(&mut self, off_ns: u64) {
         self.summary.power_cuts += 1;
         self.witness.went_down();
         self.power_at_ns = Some(self.now_ns + off_ns);
@@ -363,8 +364,7 @@ impl World {
             }
             Mishap::Reset => {
                 if self.power_at_ns.is_none() {
-                    self.witness.went_down();
-                    self.device.reset(now_ns, crate::device::reset_cause::SOFTWARE);
+                    self.reset_device();
                 }
             }
             Mishap::LinkCut { for_ns, told } => {
@@ -386,6 +386,7 @@ impl World {
                 self.device.set_state(state);
                 self.safe_at_ns = Some(now_ns + for_ns);
             }
+            Mishap::Visitor { visit } => self.visitor = Some(visit),
             Mishap::ForeignWrite { offset, len } => {
                 let noise: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
                 let written = self.device.flash_mut().install(Area::Secondary, offset, &noise);
@@ -394,6 +395,12 @@ impl World {
             }
             Mishap::FlashFailure { .. } | Mishap::ReadFailure => {}
         }
+    }
+
+    /// Resets the device without a cut of its power.
+    pub(super) fn reset_device(&mut self) {
+        self.witness.went_down();
+        self.device.reset(self.now_ns, crate::device::reset_cause::SOFTWARE);
     }
 
     fn found(&self, finding: Finding) -> Result<(), Broken> {

@@ -64,6 +64,11 @@ pub enum Mishap {
         /// Number of bytes.
         len: u32,
     },
+    /// Another writer on the device, such as SMP, asks for the secondary slot and uses it if it may.
+    Visitor {
+        /// What it does there.
+        visit: Visit,
+    },
     /// The appliance is in a state in which an update is not safe.
     Unsafe {
         /// The state.
@@ -71,6 +76,17 @@ pub enum Mishap {
         /// For how long.
         for_ns: u64,
     },
+}
+
+/// What another writer does with the secondary slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// It erases the slot.
+    Erases,
+    /// It writes some of an image and goes away.
+    GivesUp,
+    /// It installs an image of its own, and resets the device.
+    Installs,
 }
 
 /// What an image does once it runs.
@@ -214,6 +230,18 @@ impl Scenario {
         for _ in 0..3 {
             let when = When::Operation { number: rng.below(1500) };
             self.mishaps.push((when, Mishap::ReadFailure));
+        }
+        self
+    }
+
+    /// The same world, in which another writer comes by a few times.
+    #[must_use]
+    pub fn with_visitors(mut self) -> Self {
+        let mut rng = Rng::new(self.seed).fork(0x51517);
+        for _ in 0..3 {
+            let when = When::At { ns: rng.below(20_000) * MS };
+            let visit = *rng.pick(&[Visit::Erases, Visit::GivesUp, Visit::Installs]);
+            self.mishaps.push((when, Mishap::Visitor { visit }));
         }
         self
     }

@@ -71,6 +71,10 @@ pub(super) struct Witness {
     /// The device has finished its recovery since the last boot.
     recovered: bool,
     boots: Vec<Boot>,
+    /// Somebody else was lent the slot.
+    visited: bool,
+    /// The running image as the device named it last.
+    named: Option<[u8; 32]>,
     /// Requests to the bootloader.
     requests: Vec<Request>,
     /// Requests that the bootloader library refused or the flash failed.
@@ -93,6 +97,8 @@ impl Witness {
             expected: None,
             recovered: false,
             boots: Vec::new(),
+            visited: false,
+            named: None,
             requests: Vec::new(),
             failed_requests: 0,
             checked_operations: 0,
@@ -200,6 +206,11 @@ impl Witness {
         self.decoder = Decoder::new();
     }
 
+    /// Somebody else was lent the slot, and may have installed something since.
+    pub(super) fn visited(&mut self) {
+        self.visited = true;
+    }
+
     /// Somebody else wrote into the secondary slot: nothing that was promised about it holds.
     pub(super) fn void(&mut self) {
         self.told = None;
@@ -275,6 +286,7 @@ impl Witness {
                             told.acknowledged = told.acknowledged.max(offset);
                         }
                     }
+                    Ok(Message::Extension(Extension::Info(info))) => self.named = Some(info.image_hash),
                     Ok(Message::Extension(Extension::Outcome(report))) if report.index == 0 => {
                         told = self.check_outcome(&report, device);
                     }
@@ -306,6 +318,8 @@ impl Witness {
                 matches!(swap_type, SwapType::Test | SwapType::Perm) || self.failed_requests > 0
             }
             Outcome::UnderTest => running && ran && swap_type == SwapType::Revert,
+            // What was confirmed stays so on record when somebody else installs another image.
+            Outcome::Confirmed if self.visited => ran,
             Outcome::Confirmed => running && ran && swap_type == SwapType::None,
             Outcome::Reverted => !running && ran,
             Outcome::Refused => !running && !ran && since.iter().any(|boot| boot.refused),
@@ -345,6 +359,8 @@ impl Witness {
         let running = self.boots.last().is_some_and(|boot| boot.running == *target);
         let ran = self.boots.iter().any(|boot| boot.running == *target);
         let truth = match report.completion {
+            // Somebody else may install another image between the device's last word and the sender's.
+            Completion::Confirmed if self.visited => ran && self.named == Some(*target),
             Completion::Confirmed | Completion::AlreadyRunning { confirmed: true } => {
                 running && swap_type != SwapType::Revert
             }
