@@ -45,6 +45,7 @@ mod frame;
 pub mod fuzz;
 mod message;
 mod ota;
+pub mod relay;
 mod telemetry;
 mod value;
 
