@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The appliances: who is there, where each one's update is, and what became of the last one.
+
+use fusain::relay::{Cause, RosterEntry, RosterOutcome, Stage};
+use fusain::{Address, DeviceAnnounce, Info, Mode, OtaState, Version};
+
+use crate::policy::{Receiving, Target};
+
+/// No client.
+pub(crate) const NOBODY: u8 = u8::MAX;
+
+/// Silence after which an appliance counts as away, in milliseconds: three pings.
+pub(crate) const AWAY_MS: u64 = 30_000;
+
+/// One appliance. What the state file has of it stands first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) address: Address,
+    pub(crate) link: u8,
+    pub(crate) stage: Stage,
+    pub(crate) outcome: RosterOutcome,
+    pub(crate) cause: Cause,
+    pub(crate) tries: u8,
+    pub(crate) mode: Mode,
+    /// Part of a campaign: the controller activates by itself.
+    pub(crate) auto: bool,
+    /// ACTIVATE was asked for.
+    pub(crate) activate: bool,
+    /// With a reboot.
+    pub(crate) reboot: bool,
+    /// Highest security counter known to be installed.
+    pub(crate) counter: u32,
+    pub(crate) running: Option<Version>,
+    pub(crate) running_hash: Option<[u8; 32]>,
+
+    pub(crate) target: Target,
+    pub(crate) announce: Option<DeviceAnnounce>,
+    /// The rest of its last INFO: boot number, flags, state.
+    pub(crate) info: Option<(u32, u32, u8)>,
+    /// Its last uptime, and when it told.
+    pub(crate) uptime: Option<(u32, u64)>,
+    pub(crate) heard_ms: Option<u64>,
+    pub(crate) retry_ms: u64,
+    pub(crate) ping_ms: u64,
+    /// When its INFO was asked for last.
+    pub(crate) asked_ms: Option<u64>,
+    /// Bytes it has acknowledged.
+    pub(crate) offset: u32,
+    /// ACTIVATE is to be sent; without it, an activation is followed only.
+    pub(crate) go: bool,
+    /// It was seen to reboot since ACTIVATE.
+    pub(crate) rebooted: bool,
+    /// The record of an unsigned release stands.
+    pub(crate) audited: bool,
+    /// An abort is to be sent.
+    pub(crate) abort: bool,
+    /// State version that must be durable before the next step.
+    pub(crate) gate: u32,
+    /// Client whose update this is.
+    pub(crate) requester: u8,
+    /// Client whose question was passed on.
+    pub(crate) asker: u8,
+}
+
+impl Device {
+    pub(crate) const fn new(address: Address, link: u8) -> Self {
+        Self {
+            address,
+            link,
+            stage: Stage::None,
+            outcome: RosterOutcome::None,
+            cause: Cause::None,
+            tries: 0,
+            mode: Mode::Test,
+            auto: false,
+            activate: false,
+            reboot: true,
+            counter: 0,
+            running: None,
+            running_hash: None,
+            target: Target { vendor: None, class: None },
+            announce: None,
+            info: None,
+            uptime: None,
+            heard_ms: None,
+            retry_ms: 0,
+            ping_ms: 0,
+            asked_ms: None,
+            offset: 0,
+            go: false,
+            rebooted: false,
+            audited: false,
+            abort: false,
+            gate: 0,
+            requester: NOBODY,
+            asker: NOBODY,
+        }
+    }
+
+    /// The image must stay, for this one needs it.
+    pub(crate) const fn needs_image(&self) -> bool {
+        !matches!(self.stage, Stage::None | Stage::Settled)
+    }
+
+    /// Begins a new plan for it; what became of the one before stays on record until this one is settled.
+    pub(crate) fn plan(&mut self, auto: bool, mode: Mode) {
+        self.stage = Stage::Waiting;
+        self.cause = Cause::None;
+        self.tries = 0;
+        (self.auto, self.mode, self.activate, self.reboot) = (auto, mode, auto, true);
+        (self.go, self.rebooted, self.audited, self.abort) = (false, false, false, false);
+        self.offset = 0;
+        self.retry_ms = 0;
+    }
+
+    pub(crate) fn settle(&mut self, outcome: RosterOutcome, cause: Cause) {
+        self.stage = Stage::Settled;
+        self.outcome = outcome;
+        self.cause = cause;
+        (self.auto, self.activate, self.go) = (false, false, false);
+    }
+
+    /// Heard within the time of three pings.
+    pub(crate) fn is_here(&self, now_ms: u64) -> bool {
+        self.heard_ms.is_some_and(|heard| now_ms.saturating_sub(heard) < AWAY_MS)
+    }
+
+    /// What policy looks at.
+    pub(crate) const fn receiving(&self) -> Receiving {
+        Receiving { target: self.target, running: self.running, counter: self.counter }
+    }
+
+    /// Takes INFO; returns whether the state file's part has changed.
+    pub(crate) fn learn(&mut self, info: &Info) -> bool {
+        if self.info.is_some_and(|(boot, _, _)| boot != info.boot_number) {
+            self.rebooted = true;
+        }
+        self.info = Some((info.boot_number, info.flags.0, info.appliance_state));
+        let before = (self.running, self.running_hash);
+        self.running = Some(info.version);
+        self.running_hash = Some(info.image_hash);
+        before != (self.running, self.running_hash)
+    }
+
+    /// The update's state as the appliance's address answers it for the client.
+    pub(crate) const fn ota_state(&self, complete: bool) -> OtaState {
+        match self.stage {
+            Stage::None | Stage::Settled => OtaState::Idle,
+            Stage::Waiting if !complete => OtaState::Receiving,
+            Stage::Waiting => OtaState::Received,
+            // What a campaign takes care of is done with for the one who brought the image.
+            Stage::Queued | Stage::Transferring | Stage::Ready | Stage::Activating if self.auto => {
+                OtaState::Verified
+            }
+            Stage::Queued | Stage::Transferring => OtaState::Received,
+            Stage::Ready => OtaState::Verified,
+            Stage::Activating if self.rebooted => OtaState::Idle,
+            Stage::Activating => OtaState::Activated,
+        }
+    }
+
+    pub(crate) fn entry(&self) -> RosterEntry {
+        RosterEntry {
+            address: self.address,
+            link: self.link,
+            stage: self.stage,
+            outcome: self.outcome,
+            cause: self.cause,
+            offset: self.offset,
+            version: self.running,
+            image_hash: self.running_hash,
+        }
+    }
+}
+
+/// The appliances that the controller knows, in the order in which it met them.
+#[derive(Debug)]
+pub(crate) struct Roster<const N: usize> {
+    devices: [Option<Device>; N],
+}
+
+impl<const N: usize> Roster<N> {
+    pub(crate) const fn new() -> Self {
+        Self { devices: [None; N] }
+    }
+
+    pub(crate) fn get(&self, slot: usize) -> Option<&Device> {
+        self.devices.get(slot)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Device> {
+        self.devices.get_mut(slot)?.as_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Device)> {
+        self.devices.iter().enumerate().filter_map(|(slot, device)| device.as_ref().map(|d| (slot, d)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Device)> {
+        self.devices.iter_mut().enumerate().filter_map(|(slot, device)| device.as_mut().map(|d| (slot, d)))
+    }
+
+    pub(crate) fn find(&self, address: Address) -> Option<usize> {
+        self.iter().find(|(_, device)| device.address == address).map(|(slot, _)| slot)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.devices.iter().flatten().count()
+    }
+
+    /// Adds an appliance; `None` if there is no room. One that was never configured, does nothing and is away
+    /// makes room for one that is here.
+    pub(crate) fn admit(&mut self, device: Device, now_ms: u64) -> Option<usize> {
+        if !device.address.is_device() {
+            return None;
+        }
+        let stale = |d: &Device| !d.needs_image() && !d.is_here(now_ms) && d.outcome == RosterOutcome::None;
+        let free = self.devices.iter().position(Option::is_none);
+        let slot = free.or_else(|| self.devices.iter().position(|d| d.as_ref().is_some_and(stale)))?;
+        *self.devices.get_mut(slot)? = Some(device);
+        Some(slot)
+    }
+
+    pub(crate) fn remove(&mut self, slot: usize) {
+        if let Some(place) = self.devices.get_mut(slot) {
+            *place = None;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.devices = [None; N];
+    }
+
+    /// Somebody needs the stored image.
+    pub(crate) fn needs_image(&self) -> bool {
+        self.iter().any(|(_, device)| device.needs_image())
+    }
+
+    /// The entry that stands at place `index`, counted without gaps.
+    pub(crate) fn nth(&self, index: usize) -> Option<&Device> {
+        self.iter().nth(index).map(|(_, device)| device)
+    }
+}
