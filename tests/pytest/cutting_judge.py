@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boots what a power cut left and judges it: which image runs, what the device says of it, whether it takes
+another update.
+
+Everything is judged by the flash itself and by what the bootloader tells on the console, never by
+what the device remembers.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import time
+from dataclasses import dataclass
+
+import cutting_link as wire
+from cutting_flash import TORN, Flash, Tear
+from cutting_link import DeviceLink, Info
+from cutting_probe import TEXT
+from cutting_record import Record
+from machine import Machine
+
+# The trailer's magic; where fields are larger than 8 bytes it is another one, behind their size.
+MAGIC = bytes.fromhex("77c295f360d2ef7f3552500f2cb67980")
+MAGIC_SIZED = bytes.fromhex("2de15d29410b8d77679c110f1f8a")
+SET, UNSET = 0x01, 0xFF
+SECTOR = 4096
+# A write that the session holds back until it is whole.
+PAGE = 256
+PATIENCE_S = 120.0
+# How long what is told may lag behind the flash, in answers and in seconds.
+LAG = 5
+LAG_S = 0.5
+
+
+class Wrong(AssertionError):
+    """The device is not as it must be after any power cut."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Power cut in one operation."""
+
+    record: str
+    number: int
+    tear: Tear
+
+    def __str__(self) -> str:
+        return f"{self.record}:{self.number}:{self.tear.value}"
+
+    @staticmethod
+    def parse(text: str) -> Point:
+        record, number, tear = text.split(":")
+        return Point(record, int(number), Tear(tear))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one point."""
+
+    point: Point
+    # "old" or "new" runs and everything is as it must be; "stranded": all but that MCUboot has lost the revert.
+    end: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """The flags at a slot's end, as MCUboot's documentation has them (design.md, image trailer)."""
+
+    magic: bytes
+    image_ok: int
+    copy_done: int
+    swap_info: int
+
+    @staticmethod
+    def of(slot: bytes, write_block: int) -> Trailer:
+        field = max(8, write_block)
+        flags = len(slot) - -(-16 // field) * field
+        return Trailer(slot[-16:], slot[flags - field], slot[flags - 2 * field], slot[flags - 3 * field])
+
+    @property
+    def good(self) -> bool:
+        return self.magic == MAGIC or self.magic[2:] == MAGIC_SIZED
+
+    @property
+    def revert_due(self) -> bool:
+        """What MCUboot's table of swap types asks of the primary trailer."""
+        return self.good and self.copy_done == SET and self.image_ok == UNSET
+
+    @property
+    def copy_done_torn(self) -> bool:
+        return self.copy_done not in (SET, UNSET)
+
+
+def image_hash(image: bytes) -> bytes:
+    """The SHA-256 TLV of an image file."""
+    header, protected, body = struct.unpack_from("<HHI", image, 8)
+    at = header + body + protected
+    (total,) = struct.unpack_from("<H", image, at + 2)
+    end, at = at + total, at + 4
+    while at < end:
+        kind, length = struct.unpack_from("<HH", image, at)
+        if kind == 0x10:
+            return image[at + 4 : at + 4 + length]
+        at += 4 + length
+    raise ValueError("an image without hash")
+
+
+def image_version(image: bytes) -> str:
+    return ".".join(map(str, struct.unpack_from("<BBH", image, 20)))
+
+
+class Judge:
+    """One machine that snapshots are booted on."""
+
+    def __init__(self, machine: Machine, address: str, probe: bytes):
+        self.machine = machine
+        self.address = address
+        self.probe = probe
+        self.slot0 = machine.build.partitions["slot0"]
+        self.slot1 = machine.build.partitions["slot1"]
+        self.write_block = machine.build.write_block
+
+    def judge(self, record: Record, point: Point, seed: int) -> Verdict:
+        """Boots the point's flash; `Wrong` says what is not as it must be."""
+        return self.judge_flash(record, point, self.torn_flash(record, point, seed).content)
+
+    @staticmethod
+    def torn_flash(record: Record, point: Point, seed: int) -> Flash:
+        """What the cut leaves. Each point tears by its own numbers, whatever else is judged in the same run."""
+        flash = record.flash_at(point.number)
+        rng = random.Random(f"{seed} {point}")
+        flash.tear(record.operations[point.number], point.tear, rng)
+        return flash
+
+    def judge_flash(self, record: Record, point: Point, content: bytes) -> Verdict:
+        began = time.monotonic()
+        with self.machine.flash_path.open("r+b") as file:
+            file.write(content)
+        case = Case(self, record, point)
+        try:
+            return case.run(began)
+        finally:
+            self.machine.power_off()
+
+    def slots(self) -> tuple[bytes, bytes]:
+        return self.machine.read_flash("slot0"), self.machine.read_flash("slot1")
+
+
+class Case:
+    """One point in the course of being judged."""
+
+    def __init__(self, judge: Judge, record: Record, point: Point):
+        self.judge = judge
+        self.machine = judge.machine
+        self.record = record
+        self.point = point
+        self.images = {"old": record.old, "new": record.new, "probe": judge.probe}
+        self.hashes = {image_hash(image): name for name, image in self.images.items()}
+        self.versions = {image_version(image): name for name, image in self.images.items()}
+        # Images that have run since they were sent.
+        phase = record.operations[point.number].phase
+        self.ran = {"old"} if phase in ("upload", "activation", "swap") else {"old", "new"}
+        self.requested = phase not in ("upload", "activation")
+
+    def run(self, began: float) -> Verdict:
+        self.power_on()
+        info = self.settle()
+        end = self.running()
+        self.require(end in ("old", "new"), f"{end} of the images runs")
+        stranded = end == "new" and not self.record.good
+        # An image that fails its self-test stays for one reason only, which is MCUboot's.
+        torn = Trailer.of(self.judge.slots()[0], self.judge.write_block).copy_done_torn
+        self.require(torn or not stranded, f"the image that fails stays: {info}")
+        self.resume()
+        link = self.link
+        link.start(self.judge.probe)
+        link.send(self.judge.probe, 0)
+        link.verify()
+        since = self.machine.console_size()
+        link.activate()
+        self.machine.wait_console(TEXT, since, timeout=PATIENCE_S)
+        self.ran.add("probe")
+        # Nobody confirms it: MCUboot takes it back.
+        self.power_off()
+        self.power_on()
+        after = self.settle()
+        self.require(self.running() == end, f"{end} ran, and after the next update's revert {self.running()}")
+        told = (after.attempt, after.target, after.outcome)
+        expected = info.attempt + 1, image_hash(self.judge.probe), "REVERTED"
+        self.require(told == expected, f"the next update was reverted; the device says {after}")
+        seconds = time.monotonic() - began
+        return Verdict(self.point, "stranded" if stranded else end, info.outcome, seconds)
+
+    def require(self, condition: bool, otherwise: str) -> None:
+        if not condition:
+            raise Wrong(f"{self.point}: {otherwise}")
+
+    def power_on(self) -> None:
+        self._since = self.machine.console_size()
+        self.machine.power_on()
+        self.link = DeviceLink(self.machine.port, self.judge.address)
+
+    def power_off(self) -> None:
+        self.link.close()
+        self.machine.power_off()
+
+    def settle(self) -> Info:
+        """Asks until nothing is under test any more. What the device says all the while must be true."""
+        end = time.monotonic() + PATIENCE_S
+        lies, lying_since = 0, 0.0
+        while time.monotonic() < end:
+            told, slots = self.look()
+            lie = self.lie(told, *slots)
+            if lie is None:
+                lies = 0
+                if told.confirmed and not told.swap_pending:
+                    return told
+            else:
+                # A flag and its record are two writes: between them flash is ahead of what is told.
+                lying_since = lying_since if lies else time.monotonic()
+                lies += 1
+                self.require(lies < LAG or time.monotonic() < lying_since + LAG_S, lie)
+            time.sleep(0.02)
+        raise Wrong(f"{self.point}: still under test: {told}")
+
+    def look(self) -> tuple[Info, tuple[bytes, bytes]]:
+        """What the device says, and the slots at the same moment: it says so before and after."""
+        while True:
+            try:
+                before = self.link.info(PATIENCE_S)
+                slots = self.judge.slots()
+                if self.link.info(PATIENCE_S) == before:
+                    return before, slots
+            except wire.Silent:
+                raise Wrong(f"{self.point}: no answer") from None
+
+    def running(self, slot0: bytes | None = None) -> str:
+        """The image in the primary slot; there is none while MCUboot swaps."""
+        slot0 = slot0 or self.judge.slots()[0]
+        return next((name for name, image in self.images.items() if slot0.startswith(image)), "none")
+
+    def started(self) -> set[str]:
+        """Images that MCUboot says it has started since the power came."""
+        versions = re.findall(r"Image version: v([\d.]+)", self.machine.console(self._since))
+        return {self.versions.get(version, version) for version in versions}
+
+    def lie(self, info: Info, slot0: bytes, slot1: bytes) -> str | None:
+        """What is not so."""
+        running = self.running(slot0)
+        if self.hashes.get(info.image_hash) != running:
+            return f"{running} runs, not what the device says: {info}"
+        primary = Trailer.of(slot0, self.judge.write_block)
+        if info.confirmed == primary.revert_due:
+            return f"{running} runs, {primary}, and the device says {info}"
+        self.ran.update(self.started())
+        truth = self.true_outcomes(info, slot0, slot1)
+        if info.outcome not in truth:
+            return f"{running} runs, and the device says {info}; it could say {truth}"
+        return None
+
+    def true_outcomes(self, info: Info, slot0: bytes, slot1: bytes) -> set[str]:
+        """What can truly be said of the attempt that the device reports."""
+        primary = Trailer.of(slot0, self.judge.write_block)
+        secondary = Trailer.of(slot1, self.judge.write_block)
+        running = self.running(slot0)
+        outcomes = {"UNKNOWN"}
+        noted = info.attempt - self.record.attempts
+        if noted <= 0 and self.requested:
+            # The attempt stands in the journal before the bootloader is asked.
+            return set()
+        if info.target is None:
+            return outcomes | {"NONE"} if info.attempt == 0 else set()
+        target = self.hashes.get(info.target)
+        if target is None:
+            return set()
+        if secondary.good:
+            outcomes.add("PENDING")
+        if running == target:
+            outcomes.add("UNDER_TEST" if primary.revert_due else "CONFIRMED")
+        else:
+            outcomes.add("REVERTED" if target in self.ran else "NOT_ATTEMPTED")
+        return outcomes
+
+    def resume(self) -> None:
+        """An unfinished update goes on where it was, at most a sector back."""
+        if self.link.state() not in (wire.RECEIVING, wire.RECEIVED, wire.VERIFIED):
+            return
+        slot1 = self.judge.slots()[1][SECTOR:]
+        new = self.record.new
+        offset = self.link.start(new)
+        self.require(slot1[:offset] == new[:offset], f"resumed at {offset}, over bytes that are not the image's")
+        same = next((at for at, (a, b) in enumerate(zip(slot1, new)) if a != b), len(new))
+        self.require(offset + SECTOR + PAGE >= same, f"{same} bytes are in flash, resumed at {offset}")
+        self.link.abort()
+
+
+def points(record: Record) -> list[Point]:
+    """Every point of a record: each operation left undone, and torn in every way that makes a difference."""
+    found = []
+    for operation in record.operations:
+        found.append(Point(record.name, operation.number, Tear.BEFORE))
+        found += [Point(record.name, operation.number, tear) for tear in TORN]
+    return found
