@@ -18,7 +18,20 @@ int rekindle_confirm(void)
 
 bool rekindle_is_confirmed(void)
 {
-	return boot_is_img_confirmed();
+	switch (mcuboot_swap_type()) {
+	case BOOT_SWAP_TYPE_REVERT:
+		return false;
+	case BOOT_SWAP_TYPE_NONE:
+	case BOOT_SWAP_TYPE_TEST:
+	case BOOT_SWAP_TYPE_PERM:
+		/* Power lost while MCUboot writes "copy done" leaves an image that nobody
+		 * confirmed and nobody will revert. It stays, so the device must be able to
+		 * replace it.
+		 */
+		return true;
+	default:
+		return boot_is_img_confirmed();
+	}
 }
 
 int rekindle_swap_type(void)

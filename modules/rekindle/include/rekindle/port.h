@@ -62,6 +62,7 @@ int rekindle_slot_info(struct rekindle_slot_info *info);
 int rekindle_request_upgrade(bool permanent);
 /** Confirms the running image. */
 int rekindle_confirm(void);
+/** Whether the running image stays: no revert is due. */
 bool rekindle_is_confirmed(void);
 /** What MCUboot would do at the next boot: one of BOOT_SWAP_TYPE_*. */
 int rekindle_swap_type(void);
