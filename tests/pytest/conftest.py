@@ -12,6 +12,7 @@ import random
 from pathlib import Path
 
 import pytest
+from board import Board, Wiring
 from images import Images
 from machine import Build, Machine
 from rekindle import Rekindle, find_program
@@ -34,9 +35,12 @@ def build(request: pytest.FixtureRequest) -> Build:
 
 
 @pytest.fixture
-def machine(build: Build, tmp_path: Path):
-    """A factory-new device, switched off."""
-    device = Machine(build, tmp_path)
+def machine(request: pytest.FixtureRequest, build: Build, tmp_path: Path):
+    """A factory-new device, switched off: under QEMU, or the board of twister's hardware map."""
+    if request.config.getoption("--device-type", default=None) == "hardware":
+        device = Board(build, tmp_path, Wiring.from_options(request.config))
+    else:
+        device = Machine(build, tmp_path)
     try:
         yield device
     finally:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import socket
 
 STATE_COMMAND = 0x20
+OTA_DATA, OTA_STATUS = 0x41, 0x45
+START, END, ESCAPE = 0x7E, 0x7F, 0x7D
 IDLE, FAN = 0, 1
 
 
@@ -37,3 +39,55 @@ def state_command(address: str, mode: int) -> bytes:
 def send(port: int, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as link:
         link.sendall(data)
+
+
+class Splitter:
+    """Takes frames out of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames, as on the wire, that `data` completes."""
+        *whole, self._rest = (self._rest + data).split(bytes([END]))
+        return [wire + bytes([END]) for wire in whole]
+
+
+def payload(wire: bytes) -> bytes:
+    """What a frame carries, without length, address and checksum, which is not checked."""
+    inner = bytearray()
+    escaped = False
+    for byte in wire[wire.find(START) + 1 : -1]:
+        if byte == ESCAPE:
+            escaped = True
+            continue
+        inner.append(byte ^ 0x20 if escaped else byte)
+        escaped = False
+    return bytes(inner[9:-2])
+
+
+def unsigned(data: bytes, at: int) -> tuple[int, int]:
+    """The CBOR number at `at`, and where the next item begins."""
+    kind, short = data[at] & 0xE0, data[at] & 0x1F
+    size = {24: 1, 25: 2, 26: 4, 27: 8}.get(short, 0)
+    if kind not in (0x00, 0x40) or short > 27:
+        raise ValueError(f"no number at {at} in {data.hex()}")
+    value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else short
+    return value, at + 1 + size
+
+
+def data_end(message: bytes) -> int | None:
+    """The offset behind a DATA message's chunk; None for any other message."""
+    if message[:3] != bytes([0x82, 0x18, OTA_DATA]) or message[4] != 0:
+        return None
+    offset, at = unsigned(message, 5)
+    length, _ = unsigned(message, at + 1)
+    return offset + length
+
+
+def status_offset(message: bytes) -> int | None:
+    """The offset a STATUS message asks for next; None for any other message."""
+    if message[:3] != bytes([0x82, 0x18, OTA_STATUS]) or len(message) < 8 or message[4] != 0:
+        return None
+    _, at = unsigned(message, 5)
+    return unsigned(message, at + 1)[0] if message[at] == 1 else None
