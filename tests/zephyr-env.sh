@@ -15,8 +15,7 @@ if [ -z "${ZEPHYR_BASE:-}" ]; then
 		esac
 	fi
 	if [ ! -d "$rekindle_base" ]; then
-		echo "No Zephyr workspace. Make one with 'west init -m' and 'west update', or name an" >&2
-		echo "existing one: west config --global zephyr.base /path/to/zephyr" >&2
+		echo "skipped: no Zephyr workspace; make one by 'west init -m', or name one: west config --global zephyr.base PATH" >&2
 		return 77
 	fi
 	export ZEPHYR_BASE=$rekindle_base
