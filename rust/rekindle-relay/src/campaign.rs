@@ -48,9 +48,16 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             Operation::RosterRequest { index } => self.answer_roster(client, address, index),
             Operation::CampaignRequest => self.answer_campaign(client, address),
             Operation::CampaignAdd { address: appliance, size, digest, mode } => {
-                let planned = self.plan(appliance, Session::new(size, digest, None), mode);
-                match planned {
-                    Ok(index) => self.answer_roster(client, address, index),
+                if self.planned.is_some() {
+                    // Another client's is not durable yet; a client asks again.
+                    return;
+                }
+                let image = Session::new(size, digest, None);
+                match self.plan(appliance, image, mode) {
+                    Ok(index) => {
+                        let version = self.meta.touch();
+                        self.planned = Some(Planned { client, address, index, version });
+                    }
                     Err(Plan::Invalid(field, constraint)) => {
                         self.refuse(client, address, Some(field), constraint);
                     }
@@ -78,6 +85,18 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             }
             // Answers are not for a controller.
             Operation::Roster { .. } | Operation::Campaign(_) | Operation::Other => {}
+        }
+    }
+
+    /// Answers a plan that has become durable, or that the store refuses.
+    pub(crate) fn pump_planned(&mut self) {
+        let Some(Planned { client, address, index, version }) = self.planned else { return };
+        if self.meta.durable(version) {
+            self.planned = None;
+            self.answer_roster(client, address, index);
+        } else if self.meta.failed() {
+            self.planned = None;
+            self.refuse(client, address, None, Constraint::FlashWriteFailed);
         }
     }
 
@@ -151,6 +170,15 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         });
         self.outbox.push(To::client(client), address, |out| answer.encode(out));
     }
+}
+
+/// A plan that is answered when it is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned {
+    pub(crate) client: u8,
+    address: Address,
+    index: u8,
+    version: u32,
 }
 
 /// Why an image was not planned.

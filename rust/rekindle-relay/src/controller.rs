@@ -5,6 +5,7 @@ use fusain::relay::{Cause, RosterEntry, RosterOutcome, Stage, Stored};
 use fusain::{Address, Constraint, PAYLOAD_MAX};
 
 use crate::boot::Boot;
+use crate::campaign::Planned;
 use crate::config::{Config, ConfigError, LinkConfig, Routing};
 use crate::forward::LinkState;
 use crate::intake::Intake;
@@ -134,6 +135,8 @@ pub struct Relay<const N: usize = 16, const L: usize = 2, const C: usize = 4> {
     pub(crate) cleanup: bool,
     pub(crate) outbox: Outbox,
     pub(crate) receiver: ToReceiver,
+    /// A plan that is answered when it is durable.
+    pub(crate) planned: Option<Planned>,
     op: Option<Owner>,
     /// Link whose turn it is with the store.
     turn: usize,
@@ -179,6 +182,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 len: 0,
                 payload: [0; PAYLOAD_MAX],
             },
+            planned: None,
             op: None,
             turn: 0,
             now_ms: 0,
@@ -369,6 +373,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             self.pump_audit();
             self.pump_intake();
             self.pump_judge();
+            self.pump_planned();
             self.pump_links();
             self.pump_routes();
             self.pump_meta();
@@ -627,6 +632,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// A client is gone.
     pub(crate) fn forget_client(&mut self, client: u8) {
         self.outbox.forget_client(client);
+        self.planned = self.planned.filter(|planned| planned.client != client);
         self.intake.forget_client(client);
         for (_, device) in self.roster.iter_mut() {
             for place in [&mut device.requester, &mut device.asker] {

@@ -16,6 +16,7 @@ use crate::controller::{Event, Relay, cause_of};
 use crate::outbox::To;
 use crate::policy::Release;
 use crate::port::StoreFault;
+use crate::probe::{Found, Next, decide};
 use crate::record::AuditKind;
 use crate::roster::Device;
 
@@ -385,32 +386,35 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// The appliance has told how it is.
     fn probed(&mut self, link: usize, slot: usize, report: &Report) {
         let (Some(device), Some(approved)) = (self.roster.get_mut(slot), &self.approved) else { return };
-        let found = crate::probe::Found::new(report, approved.image_hash());
-        let counter = approved.counter();
         let waits = device.stage == Stage::Activating;
-        match crate::probe::decide(waits, device.reboot, &found) {
-            crate::probe::Next::Send => self.begin_push(link, slot),
-            crate::probe::Next::Activate => {
+        let found = Found::new(report, approved.image_hash(), waits.then_some(device.attempt));
+        let counter = approved.counter();
+        if !waits {
+            device.attempt = report.outcome.map_or(0, |outcome| outcome.attempt);
+        }
+        match decide(waits, device.reboot, &found) {
+            Next::Send => self.begin_push(link, slot),
+            Next::Activate => {
                 self.retry(slot, Cause::NotTaken);
                 if self.roster.get(slot).is_some_and(Device::needs_image) {
                     self.activate(slot);
                 }
             }
-            crate::probe::Next::Again => {
+            Next::Again => {
                 self.retry(slot, Cause::NothingToActivate);
                 if self.roster.get(slot).is_some_and(Device::needs_image) {
                     self.stage(slot, Stage::Queued);
                 }
             }
-            crate::probe::Next::Settle(outcome) => {
+            Next::Settle(outcome) => {
                 if matches!(outcome, RosterOutcome::Confirmed | RosterOutcome::AlreadyRunning) {
                     device.counter = device.counter.max(counter);
                 }
                 self.settle(slot, outcome, Cause::None);
             }
-            crate::probe::Next::Follow => self.follow(slot, FOLLOW_MS, true),
-            crate::probe::Next::Wait => self.follow(slot, NO_REBOOT_MS, false),
-            crate::probe::Next::Retry(cause) => self.retry(slot, cause),
+            Next::Follow => self.follow(slot, FOLLOW_MS, true),
+            Next::Wait => self.follow(slot, NO_REBOOT_MS, false),
+            Next::Retry(cause) => self.retry(slot, cause),
         }
     }
 

@@ -21,9 +21,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn new(report: &Report, image_hash: &[u8; 32]) -> Self {
+    /// `before`: the newest attempt of the time before the activation that is asked about. Its outcome may be about
+    /// the same image, and is still no word on this activation.
+    pub(crate) fn new(report: &Report, image_hash: &[u8; 32], before: Option<u32>) -> Self {
         let flag = |flag| report.info.is_some_and(|info| info.flags.contains(flag));
-        let ours = report.outcome.filter(|outcome| outcome.target.as_ref() == Some(image_hash));
+        let ours = report
+            .outcome
+            .filter(|outcome| outcome.target.as_ref() == Some(image_hash) && before != Some(outcome.attempt));
         Self {
             extension: report.info.is_some(),
             runs_target: report.info.is_some_and(|info| info.image_hash == *image_hash),

@@ -177,6 +177,7 @@ pub(crate) fn encode_device(device: &Device) -> [u8; ENTRY_LEN] {
     put.bytes(&numbers);
     put.bytes(&[device.tries]);
     put.bytes(&device.counter.to_le_bytes());
+    put.bytes(&device.attempt.to_le_bytes());
     put.version(device.running);
     put.bytes(&device.running_hash.unwrap_or_default());
     out
@@ -197,7 +198,7 @@ pub(crate) fn decode_device(bytes: &[u8]) -> Option<Device> {
     device.activate = on(ACTIVATE);
     device.reboot = !on(NO_REBOOT);
     device.mode = if on(PERMANENT) { Mode::Permanent } else { Mode::Test };
-    device.counter = take.word();
+    (device.counter, device.attempt) = (take.word(), take.word());
     device.running = take.version();
     let hash = take.array();
     device.running_hash = on(HASH).then_some(hash);
@@ -336,7 +337,7 @@ mod tests {
         device.cause = Cause::Silent;
         (device.auto, device.activate, device.reboot) = (true, true, false);
         device.mode = Mode::Permanent;
-        (device.tries, device.counter) = (3, 77);
+        (device.tries, device.counter, device.attempt) = (3, 77, 9);
         device.running = Some(Version { major: 9, minor: 8, revision: 7, build: 6 });
         device.running_hash = Some([3; 32]);
         let bytes = encode_device(&device);

@@ -30,6 +30,8 @@ pub(crate) struct Device {
     pub(crate) reboot: bool,
     /// Highest security counter known to be installed.
     pub(crate) counter: u32,
+    /// Its newest attempt before the image was brought: an outcome of that one is no word on this image.
+    pub(crate) attempt: u32,
     pub(crate) running: Option<Version>,
     pub(crate) running_hash: Option<[u8; 32]>,
 
@@ -76,6 +78,7 @@ impl Device {
             activate: false,
             reboot: true,
             counter: 0,
+            attempt: 0,
             running: None,
             running_hash: None,
             target: Target { vendor: None, class: None },

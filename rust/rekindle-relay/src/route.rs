@@ -480,7 +480,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             boot_number,
             window: self.config.window,
             version: device.and_then(|device| device.running).unwrap_or_default(),
-            image_hash: device.and_then(|device| device.running_hash).unwrap_or_default(),
+            // Whoever brings the image for a campaign brings it for others too, whatever this one runs.
+            image_hash: device.filter(|d| !d.auto).and_then(|d| d.running_hash).unwrap_or_default(),
             flags,
             chunk_max: self.config.chunk_max,
             durable: receiving.map(|session| session.durable),

@@ -109,6 +109,12 @@ pub struct Bench {
     pub to_receiver: Vec<(u8, Address, Vec<u8>)>,
     pub events: Vec<Event>,
     pub stations: Vec<Station>,
+    /// Number of the store's operation before which power goes.
+    pub cut_at: Option<u64>,
+    /// The controller went away since this was last asked.
+    pub lost: bool,
+    /// One exchange at a moment, so that a transfer takes more than one.
+    pub gently: bool,
 }
 
 fn links() -> [LinkConfig; 2] {
@@ -129,6 +135,9 @@ impl Bench {
             to_receiver: Vec::new(),
             events: Vec::new(),
             stations: Vec::new(),
+            cut_at: None,
+            lost: false,
+            gently: false,
         };
         bench.start();
         bench
@@ -177,6 +186,11 @@ impl Bench {
     pub fn run(&mut self) -> Option<u64> {
         for _ in 0..100_000 {
             match self.relay.poll(self.now_ms) {
+                Output::Store(_) if self.cut_at.take_if(|at| self.store.done + 1 >= *at).is_some() => {
+                    self.restart();
+                    self.lost = true;
+                    return None;
+                }
                 Output::Store(op) => {
                     let result = self.store.perform(&op);
                     self.relay.store_done(result.as_deref().map_err(|fault| *fault));
@@ -213,7 +227,7 @@ impl Bench {
             let said = self.down.len();
             let wake = self.run_stations_once();
             self.run();
-            if self.down.len() == said {
+            if self.down.len() == said || self.gently {
                 return wake;
             }
         }
@@ -315,6 +329,12 @@ impl Bench {
 
     pub fn entry(&self, address: Address) -> RosterEntry {
         self.relay.roster().find(|entry| entry.address == address).unwrap()
+    }
+
+    /// Pushes; `false` if the controller went away meanwhile, or the push failed.
+    pub fn try_push(&mut self, client: u8, address: Address, plan: Plan, image: &[u8]) -> bool {
+        self.lost = false;
+        self.push(client, address, plan, image).is_ok() && !self.lost
     }
 
     /// A push as a client does it, by the sender that knows nothing of controllers.

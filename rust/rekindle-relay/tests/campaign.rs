@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One image for several appliances: order, failures that hold nobody up, restarts at any moment.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::*;
+use fusain::relay::{Campaign, Cause, Relay as Operation, RosterOutcome, Stage, Stored};
+use fusain::{Address, Constraint, Message, Mode, OtaActivate, OtaState, OtaStatus, Reason, StateReject};
+use mcuboot_image::sign::SigningKey;
+use rekindle_relay::*;
+use rekindle_session::sender::{Completion, Plan};
+
+fn add(bench: &mut Bench, image: &[u8], address: Address) -> Operation {
+    let (size, digest) = (image.len().try_into().unwrap(), digest(image));
+    bench.operation(3, &Operation::CampaignAdd { address, size, digest, mode: Mode::Test })
+}
+
+fn campaign(bench: &mut Bench) -> Campaign {
+    match bench.operation(3, &Operation::CampaignRequest) {
+        Operation::Campaign(campaign) => campaign,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Brings the image as a client of a campaign does.
+fn upload(bench: &mut Bench, image: &[u8], address: Address) {
+    let brought = Plan { activate: false, follow: false, ..plan(image) };
+    assert_eq!(bench.push(0, address, brought, image).unwrap().completion, Completion::Verified);
+}
+
+fn settle(bench: &mut Bench) {
+    for _ in 0..1_000 {
+        if campaign(bench).open == 0 {
+            return;
+        }
+        bench.pass(2_000);
+    }
+    let roster: Vec<_> = bench.relay.roster().collect();
+    panic!("never settled: {roster:?}");
+}
+
+#[test]
+fn five_on_one_bus_and_two_on_another_with_one_that_fails_and_one_that_is_away() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliances: Vec<Address> =
+        (0..7).map(|n| bench.add(u8::from(n >= 5), 0xA0 + n, signed(1, &key))).collect();
+    bench.pass(2_000);
+    // The second one's flash already has it; the third is away.
+    bench.station(appliances[2]).unplugged = true;
+    for address in &appliances {
+        let Operation::Roster { entry: Some(entry), total: 7, .. } = add(&mut bench, &image, *address) else {
+            panic!("no entry");
+        };
+        assert_eq!((entry.address, entry.stage), (*address, Stage::Waiting));
+    }
+    assert_eq!(campaign(&mut bench).stored, Stored::Receiving);
+    upload(&mut bench, &image, appliances[0]);
+    let now = campaign(&mut bench);
+    assert_eq!((now.stored, now.open, now.appliances), (Stored::Approved, 7, 7));
+    assert_eq!(now.version.unwrap().major, 2);
+    bench.take(0);
+    bench.down.clear();
+    // One transfer on each bus, both at once.
+    bench.pass(1_500);
+    let moving: Vec<u8> = bench
+        .relay
+        .roster()
+        .filter(|e| e.stage == Stage::Transferring || e.stage == Stage::Activating)
+        .map(|e| e.link)
+        .collect();
+    assert!(moving.len() <= 2, "{moving:?}");
+    settle(&mut bench);
+    for (number, address) in appliances.iter().enumerate() {
+        let entry = bench.entry(*address);
+        let expected = match number {
+            2 => (RosterOutcome::Failed, Cause::Silent),
+            _ => (RosterOutcome::Confirmed, Cause::None),
+        };
+        assert_eq!((entry.outcome, entry.cause), expected, "{address}");
+        if number != 2 {
+            assert_eq!(entry.version.unwrap().major, 2);
+        }
+    }
+    bench.run();
+    assert!(!bench.store.has(File::Image));
+}
+
+#[test]
+fn a_failed_self_test_is_reported_and_does_not_hold_up_the_next() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed_marked(2, &key, "rekindle-self-test=fail:3:-7");
+    let first = bench.add(0, 0xA1, signed(1, &key));
+    let second = bench.add(0, 0xA2, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, first);
+    add(&mut bench, &image, second);
+    upload(&mut bench, &image, first);
+    settle(&mut bench);
+    for address in [first, second] {
+        let entry = bench.entry(address);
+        assert_eq!((entry.outcome, entry.cause), (RosterOutcome::Reverted, Cause::None));
+        assert_eq!(entry.version.unwrap().major, 1, "it runs the old image again");
+    }
+    // The same image once more: the old verdict is not taken for the new one, which is the same by itself.
+    let sent = bench.down.len();
+    add(&mut bench, &image, first);
+    upload(&mut bench, &image, first);
+    settle(&mut bench);
+    assert_eq!(bench.entry(first).outcome, RosterOutcome::Reverted);
+    assert!(bench.down[sent..].iter().any(|(_, _, bytes)| bytes[2] == 0x43), "it was activated again");
+}
+
+#[test]
+fn one_that_runs_the_image_already_is_left_alone() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, image.clone());
+    bench.pass(2_000);
+    bench.down.clear();
+    add(&mut bench, &image, appliance);
+    upload(&mut bench, &image, appliance);
+    settle(&mut bench);
+    assert_eq!(bench.entry(appliance).outcome, RosterOutcome::AlreadyRunning);
+    assert!(bench.sent_to(appliance).iter().all(|code| !matches!(code, 0x40..=0x43)));
+}
+
+#[test]
+fn the_controller_goes_on_after_a_cut_at_any_operation_of_its_store() {
+    let key = SigningKey::generate_ed25519().unwrap();
+    let image = signed(2, &key);
+    let mut total = None;
+    let mut cut_at = 1;
+    while total.is_none_or(|total| cut_at < total) {
+        let mut bench = Bench::new(Config { checkpoint: 2_048, ..Config::new(100_000) }, &[trust(&key)]);
+        let first = bench.add(0, 0xA1, signed(1, &key));
+        let second = bench.add(0, 0xA2, signed(1, &key));
+        bench.pass(2_000);
+        let before = bench.store.done;
+        if total.is_some() {
+            bench.cut_at = Some(before + cut_at);
+        }
+        // Whoever pushes tries again when the controller is gone.
+        for _ in 0..4 {
+            let planned = |answer| matches!(answer, Operation::Roster { entry: Some(_), .. });
+            if !planned(add(&mut bench, &image, second)) || !planned(add(&mut bench, &image, first)) {
+                continue;
+            }
+            if bench.try_push(0, first, Plan { activate: false, follow: false, ..plan(&image) }, &image) {
+                break;
+            }
+        }
+        settle(&mut bench);
+        for address in [first, second] {
+            let entry = bench.entry(address);
+            let good = matches!(entry.outcome, RosterOutcome::Confirmed | RosterOutcome::AlreadyRunning);
+            assert!(good, "cut at {cut_at}: {entry:?}");
+            assert_eq!(entry.version.unwrap().major, 2, "cut at {cut_at}");
+        }
+        assert!(!bench.store.has(File::Image), "cut at {cut_at}");
+        total = total.or(Some(bench.store.done - before));
+        cut_at += 1;
+    }
+    assert!(cut_at > 100, "{cut_at}");
+}
+
+#[test]
+fn an_appliance_takes_the_image_up_again_where_it_was_when_the_controller_comes_back() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    bench.gently = true;
+    upload(&mut bench, &image, appliance);
+    while bench.entry(appliance).offset < 5_000 {
+        bench.step(u64::MAX);
+    }
+    assert_eq!(bench.entry(appliance).stage, Stage::Transferring);
+    bench.restart();
+    bench.down.clear();
+    settle(&mut bench);
+    assert_eq!(bench.entry(appliance).outcome, RosterOutcome::Confirmed);
+    let data = bench.sent_to(appliance).iter().filter(|code| **code == 0x41).count();
+    assert!(data > 0 && data < 60, "{data} frames: it went on, and did not begin anew");
+}
+
+#[test]
+fn what_is_cancelled_is_given_up_on_the_appliance_too() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    bench.gently = true;
+    upload(&mut bench, &image, appliance);
+    while bench.entry(appliance).offset < 1_000 {
+        bench.step(u64::MAX);
+    }
+    assert_eq!(bench.entry(appliance).stage, Stage::Transferring);
+    bench.operation(3, &Operation::CampaignCancel { address: None });
+    bench.pass(3_000);
+    assert_eq!(bench.entry(appliance).outcome, RosterOutcome::Cancelled);
+    assert_eq!(*bench.sent_to(appliance).iter().rfind(|code| **code != 0x46).unwrap(), 0x4F);
+    let station = bench.station(appliance);
+    assert_eq!(station.appliance.endpoint().unwrap().ota_state(), OtaState::Idle);
+    assert!(!bench.store.has(File::Image));
+}
+
+#[test]
+fn another_image_waits_until_nobody_needs_the_first() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let (image, other) = (signed(2, &key), signed(3, &key));
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    let size = other.len().try_into().unwrap();
+    let wants = Operation::CampaignAdd { address: appliance, size, digest: digest(&other), mode: Mode::Test };
+    bench.take(3);
+    let mut payload = [0; fusain::PAYLOAD_MAX];
+    let len = wants.encode(&mut payload).unwrap();
+    bench.client_bytes(3, Address::STATELESS, &payload[..len]);
+    let (_, answer) = bench.answer(3);
+    let busy = StateReject::because(1, Reason::UpdateInProgress);
+    assert_eq!(Message::decode(&answer), Ok(Message::StateReject(busy)));
+    // A push of it is told the same.
+    let start = fusain::OtaStart { size: size.into(), digest: digest(&other), version: None, slot: None };
+    bench.client(1, appliance, &Message::OtaStart(start));
+    let (_, answer) = bench.answer(1);
+    assert!(matches!(Message::decode(&answer), Ok(Message::StateReject(r)) if r.reason == Some(4)));
+    upload(&mut bench, &image, appliance);
+    settle(&mut bench);
+    assert_eq!(bench.push(1, appliance, plan(&other), &other).unwrap().completion, Completion::Confirmed);
+}
+
+#[test]
+fn what_cannot_be_planned_is_refused_by_name() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(10_000), &[trust(&key)]);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.take(3);
+    for (address, size, field, constraint) in [
+        (Address::new(0xBB), 5_000, 3, Constraint::IndexNotFound),
+        (appliance, 10_001, 4, Constraint::ImageTooLarge),
+        (appliance, 31, 4, Constraint::ValueTooLow),
+    ] {
+        let wants = Operation::CampaignAdd { address, size, digest: [1; 32], mode: Mode::Test };
+        let mut payload = [0; fusain::PAYLOAD_MAX];
+        let len = wants.encode(&mut payload).unwrap();
+        bench.client_bytes(3, Address::STATELESS, &payload[..len]);
+        let (from, answer) = bench.answer(3);
+        let refusal = fusain::InvalidCommand::parameter(Some(field), constraint);
+        assert_eq!(
+            (from, Message::decode(&answer)),
+            (Address::STATELESS, Ok(Message::InvalidCommand(refusal)))
+        );
+    }
+}
+
+#[test]
+fn the_controller_itself_comes_last() {
+    let key = SigningKey::generate_p256().unwrap();
+    let config = Config { updates_itself: true, own: Some(Address::new(0xC0)), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    bench.up.clear();
+    add(&mut bench, &image, appliance);
+    // Its own image may come, but it is not activated.
+    bench.client(2, Address::new(0xC0), &Message::OtaQuery);
+    assert_eq!(bench.to_receiver.last().unwrap().1, Address::new(0xC0));
+    let activate = Message::OtaActivate(OtaActivate { mode: Mode::Test, reboot: true });
+    let handed = bench.to_receiver.len();
+    bench.client(2, Address::STATELESS, &activate);
+    let (from, answer) = bench.answer(2);
+    let busy = StateReject::because(3, Reason::UpdateInProgress);
+    assert_eq!((from, Message::decode(&answer)), (Address::STATELESS, Ok(Message::StateReject(busy))));
+    assert_eq!(bench.to_receiver.len(), handed);
+    upload(&mut bench, &image, appliance);
+    settle(&mut bench);
+    bench.client(2, Address::STATELESS, &activate);
+    assert_eq!(bench.to_receiver.len(), handed + 1);
+    // What the receiver says goes back to who asked.
+    let status = OtaStatus { state: OtaState::Activated, offset: None, version: None };
+    let mut payload = [0; 114];
+    let len = status.encode(&mut payload).unwrap();
+    bench.take(2);
+    bench.relay.answer(2, Address::STATELESS, &payload[..len]);
+    bench.run();
+    assert_eq!(bench.answer(2), (Address::STATELESS, payload[..len].to_vec()));
+}
