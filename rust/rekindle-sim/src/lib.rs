@@ -20,6 +20,7 @@ pub mod flash;
 pub mod image;
 pub mod link;
 pub mod rates;
+pub mod relay_world;
 pub mod rng;
 pub mod virtual_appliance;
 pub mod world;
