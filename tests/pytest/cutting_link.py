@@ -24,6 +24,10 @@ OUTCOMES = (
     "NONE", "PENDING", "UNDER_TEST", "CONFIRMED", "REVERTED", "REFUSED", "NOT_ATTEMPTED", "UNKNOWN",
 )  # fmt: skip
 UNSAFE_STATE = 5
+# Times after which a question is asked again: of a device that may not hear yet, and of one that is slow.
+STARTING_S, SLOW_S = 0.1, 1.0
+# Longest wait for an answer that is on its way.
+UNDER_WAY_S = 10.0
 
 
 def encode(value: object) -> bytes:
@@ -129,32 +133,43 @@ class DeviceLink:
         self._address = address
         self._source = int(address, 16).to_bytes(8, "little")
         self._raw = b""
+        self._heard = False
 
     def close(self) -> None:
         self._socket.close()
 
-    def ask(
-        self, code: int, fields: dict | None, *answers: int, patience: float = 60.0, again_s: float = 5.0
-    ) -> dict:
+    def ask(self, code: int, fields: dict | None, *answers: int, patience: float = 60.0) -> dict:
         """Sends a command until it is answered; an error raises `Refused`."""
         request = frames.frame(self._address, encode([code, fields]))
         end = time.monotonic() + patience
+        sent = 0
         while time.monotonic() < end:
             self._socket.sendall(request)
-            again = time.monotonic() + again_s
-            while (left := again - time.monotonic()) > 0:
-                message = self._next(left)
-                if message is None:
-                    break
+            sent += 1
+            # Nothing is lost on this link, unless the device is still starting.
+            again = time.monotonic() + (SLOW_S if self._heard else STARTING_S)
+            while (message := self._next(again - time.monotonic())) is not None:
+                self._heard = True
                 got, content = message
-                if got in answers:
+                if got in answers or (got in (INVALID, REJECT) and code != EXTENSION):
+                    if sent > 1:
+                        self._answer_doubles()
+                    if got not in answers:
+                        raise Refused(got, content)
                     return content
-                if got in (INVALID, REJECT) and code != EXTENSION:
-                    raise Refused(got, content)
         raise Silent(f"no answer to {code:#x} within {patience} s")
 
+    def _answer_doubles(self) -> None:
+        """What was asked twice is answered twice, and must not answer the next question: waits for the
+        answer to another one, for they come in order."""
+        self._socket.sendall(frames.frame(self._address, encode([QUERY, None])))
+        end = time.monotonic() + UNDER_WAY_S
+        while (message := self._next(end - time.monotonic())) is not None:
+            if message[0] == STATUS:
+                return
+
     def info(self, patience: float = 60.0) -> Info:
-        """Both answers of the same boot. The device may still be starting: what it cannot hear is asked again."""
+        """Both answers of the same boot."""
         while True:
             info = self._extension(INFO_REQUEST, INFO, patience)
             outcome = self._extension(OUTCOME_REQUEST, OUTCOME, patience)
@@ -190,20 +205,24 @@ class DeviceLink:
     def send(self, image: bytes, offset: int, patience: float = 60.0) -> None:
         """Every byte from `offset` on, a window at a time."""
         end = time.monotonic() + patience
+        windows = 0
         while offset < len(image):
             if time.monotonic() > end:
                 raise Silent(f"the update stands at {offset}")
+            windows += 1
             reach = min(offset + WINDOW * CHUNK, len(image))
             for at in range(offset, reach, CHUNK):
                 chunk = image[at : min(at + CHUNK, reach)]
                 self._socket.sendall(frames.frame(self._address, encode([DATA, {0: at, 1: chunk}])))
             # Without an answer the window goes out again from where the device is.
-            while offset < reach and (message := self._next(5.0)) is not None:
+            while offset < reach and (message := self._next(UNDER_WAY_S)) is not None:
                 code, content = message
                 if code == REJECT:
                     raise Refused(code, content)
                 if code == STATUS:
                     offset = content[1]
+        if windows > -(-len(image) // (WINDOW * CHUNK)):
+            self._answer_doubles()
 
     def verify(self) -> None:
         self.ask(VERIFY, {}, STATUS)
@@ -219,7 +238,7 @@ class DeviceLink:
         while True:
             left = max(end - time.monotonic(), 0.1)
             request = {0: MAGIC, 1: 1, 2: question}
-            content = self.ask(EXTENSION, request, EXTENSION, patience=left, again_s=0.1)
+            content = self.ask(EXTENSION, request, EXTENSION, patience=left)
             if content.get(0) == MAGIC and content.get(2) == answer:
                 return content
 
