@@ -34,10 +34,21 @@ def build(request: pytest.FixtureRequest) -> Build:
     return Build(Path(directory))
 
 
+@pytest.fixture(scope="session")
+def emulated(request: pytest.FixtureRequest) -> None:
+    """For tests that look into the flash while the device runs, or change it."""
+    if on_board(request):
+        pytest.skip("a real board's flash is out of reach while it runs")
+
+
+def on_board(request: pytest.FixtureRequest) -> bool:
+    return request.config.getoption("--device-type", default=None) == "hardware"
+
+
 @pytest.fixture
 def machine(request: pytest.FixtureRequest, build: Build, tmp_path: Path):
     """A factory-new device, switched off: under QEMU, or the board of twister's hardware map."""
-    if request.config.getoption("--device-type", default=None) == "hardware":
+    if on_board(request):
         device = Board(build, tmp_path, Wiring.from_options(request.config))
     else:
         device = Machine(build, tmp_path)

@@ -153,19 +153,23 @@ class DeviceLink:
                 got, content = message
                 if got in answers or (got in (INVALID, REJECT) and code != EXTENSION):
                     if sent > 1:
-                        self._answer_doubles()
+                        self._answer_doubles(code)
                     if got not in answers:
                         raise Refused(got, content)
                     return content
         raise Silent(f"no answer to {code:#x} within {patience} s")
 
-    def _answer_doubles(self) -> None:
+    def _answer_doubles(self, code: int) -> None:
         """What was asked twice is answered twice, and must not answer the next question: waits for the
-        answer to another one, for they come in order."""
-        self._socket.sendall(frames.frame(self._address, encode([QUERY, None])))
+        answer to one of another kind, for they come in order."""
+        if code == EXTENSION:
+            request, kind = [QUERY, None], STATUS
+        else:
+            request, kind = [EXTENSION, {0: MAGIC, 1: 1, 2: INFO_REQUEST}], EXTENSION
+        self._socket.sendall(frames.frame(self._address, encode(request)))
         end = time.monotonic() + UNDER_WAY_S
         while (message := self._next(end - time.monotonic())) is not None:
-            if message[0] == STATUS:
+            if message[0] == kind:
                 return
 
     def info(self, patience: float = 60.0) -> Info:
@@ -202,27 +206,29 @@ class DeviceLink:
                     raise
             time.sleep(0.02)
 
-    def send(self, image: bytes, offset: int, patience: float = 60.0) -> None:
+    def send(self, image: bytes, offset: int, patience: float = 120.0) -> None:
         """Every byte from `offset` on, a window at a time."""
         end = time.monotonic() + patience
-        windows = 0
         while offset < len(image):
             if time.monotonic() > end:
                 raise Silent(f"the update stands at {offset}")
-            windows += 1
             reach = min(offset + WINDOW * CHUNK, len(image))
             for at in range(offset, reach, CHUNK):
                 chunk = image[at : min(at + CHUNK, reach)]
                 self._socket.sendall(frames.frame(self._address, encode([DATA, {0: at, 1: chunk}])))
-            # Without an answer the window goes out again from where the device is.
             while offset < reach and (message := self._next(UNDER_WAY_S)) is not None:
                 code, content = message
                 if code == REJECT:
                     raise Refused(code, content)
+                if code == INVALID:
+                    # A machine that stood still in the middle of a frame has dropped it, and with it
+                    # the rest of the window.
+                    break
                 if code == STATUS:
                     offset = content[1]
-        if windows > -(-len(image) // (WINDOW * CHUNK)):
-            self._answer_doubles()
+            if offset < reach:
+                self._answer_doubles(DATA)
+                offset = self.ask(QUERY, None, STATUS)[1]
 
     def verify(self) -> None:
         self.ask(VERIFY, {}, STATUS)

@@ -155,7 +155,7 @@ def mark(self_test: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def shelf(build: Build, tmp_path_factory: pytest.TempPathFactory):
+def shelf(emulated: None, build: Build, tmp_path_factory: pytest.TempPathFactory):
     """Images that scenarios have in common, and a key that no device trusts."""
     directory = tmp_path_factory.mktemp("images")
     return Images(build, directory), make_key(directory / "stranger.pem"), {}

@@ -77,7 +77,12 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def life(build: Build, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def life(
+    emulated: None,
+    build: Build,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+):
     program = find_program(request.config.getoption("--rekindle"))
     recorded = Life(build, tmp_path_factory.mktemp("life"), program)
     yield recorded
