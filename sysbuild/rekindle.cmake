@@ -26,6 +26,14 @@ if(rekindle_found EQUAL -1)
       CACHE STRING "Fragments for MCUboot's configuration" FORCE)
 endif()
 
+# MCUboot's serial recovery, the way back in when nothing else answers.
+option(REKINDLE_RECOVERY "Serial recovery in MCUboot, on the UART chosen as zephyr,uart-mcumgr")
+list(FIND mcuboot_EXTRA_CONF_FILE ${REKINDLE_DIR}/sysbuild/recovery.conf rekindle_found)
+if(REKINDLE_RECOVERY AND rekindle_found EQUAL -1)
+  set(mcuboot_EXTRA_CONF_FILE "${REKINDLE_DIR}/sysbuild/recovery.conf;${mcuboot_EXTRA_CONF_FILE}"
+      CACHE STRING "Fragments for MCUboot's configuration" FORCE)
+endif()
+
 # MCUboot's default key is public, so a device that trusts it trusts everybody. The first
 # build makes a key for this checkout, which all of its builds share: an image of one
 # updates a device of another. Git ignores it; whoever ships devices keeps a key elsewhere.

@@ -87,6 +87,7 @@ class Machine:
         self.flash_path = directory / "flash.bin"
         self.console_path = directory / "console.log"
         self.vector_path = directory / "vector.bin"
+        self.qemu_path = directory / "qemu.log"
         self.power_cycles = 0
         self._powered_at = 0
         self._process: subprocess.Popen | None = None
@@ -103,6 +104,16 @@ class Machine:
     @property
     def url(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def smp_port(self) -> str:
+        """The terminal behind the UART for SMP; another one after each power-on."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if match := re.search(r"redirected to (\S+) \(label smp\)", self.qemu_path.read_text()):
+                return match[1]
+            time.sleep(0.05)
+        raise TimeoutError(self.qemu_path.read_text())
 
     def provision(self, image: Path) -> None:
         """Makes the flash of a factory-new device that runs `image`."""
@@ -150,12 +161,23 @@ class Machine:
             "-serial", "chardev:console",
             "-chardev", f"socket,id=link,fd={fd},server=on,wait=off",
             "-serial", "chardev:link",
+            "-chardev", "pty,id=smp",
+            "-serial", "chardev:smp",
             # The board's own network chip, connected to nothing.
             "-nic", "user,model=lan9118,restrict=on",
             *self.extra_arguments,
         ]  # fmt: skip
+        # The terminal is the console's where there is one; what QEMU itself says goes to a log.
+        interactive = self.console_device != "null"
         stdin = None if self.console_device.startswith("stdio") else subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdin=stdin, pass_fds=[fd])
+        with self.qemu_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=None if interactive else log,
+                stderr=None if interactive else log,
+                pass_fds=[fd],
+            )
 
     def power_off(self) -> None:
         """Cuts the power: nothing gets a chance to finish."""

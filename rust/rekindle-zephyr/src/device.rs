@@ -13,7 +13,7 @@ use rekindle_session::appliance::{Appliance, Event, Identity, Output, Status};
 use rekindle_session::port::{FlashFault, FlashOp, READ_MAX};
 use rekindle_session::receiver::{BootFacts, Config, ConfigError, EraseMode};
 
-use crate::{Errno, boot, ffi, flash, link::Link, system};
+use crate::{Errno, boot, ffi, flash, link::Link, smp, system};
 
 /// Longest wait for room in the transmitter. A link that takes nothing for this long is
 /// down, and the frame is lost like any other on a broken link.
@@ -192,6 +192,7 @@ impl Device {
         self.receive(now_ms);
         self.appliance.set_status(application.status(now_ms));
         self.requests(application, now_ms);
+        smp::turn(&mut self.appliance, now_ms);
         match self.appliance.poll(now_ms) {
             Output::Flash(op) => {
                 let mut buffer = [0; READ_MAX];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Declarations of `modules/rekindle/include/rekindle/port.h`, one to one.
+//! Declarations of `port.h` and `smp.h` in `modules/rekindle/include/rekindle`, one to one.
 
 #[repr(C)]
 #[derive(Default)]
@@ -45,6 +45,11 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_stack_unused() -> usize;
     pub(crate) safe fn rekindle_watchdog_start(timeout_ms: u32) -> i32;
     pub(crate) safe fn rekindle_watchdog_feed();
+
+    pub(crate) safe fn rekindle_smp_asks() -> u8;
+    pub(crate) safe fn rekindle_smp_answer(answer: u8) -> bool;
+    pub(crate) safe fn rekindle_smp_holds(back: bool) -> bool;
+    pub(crate) safe fn rekindle_smp_confirmed() -> bool;
 
     pub(crate) safe fn rekindle_link_open() -> i32;
     pub(crate) fn rekindle_link_read(data: *mut u8, capacity: usize, timeout_ms: i32) -> usize;

@@ -13,6 +13,7 @@ pub mod device;
 mod ffi;
 pub mod flash;
 pub mod link;
+mod smp;
 pub mod system;
 pub mod watchdog;
 
