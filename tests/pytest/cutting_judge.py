@@ -25,6 +25,7 @@ from machine import Machine
 MAGIC = bytes.fromhex("77c295f360d2ef7f3552500f2cb67980")
 MAGIC_SIZED = bytes.fromhex("2de15d29410b8d77679c110f1f8a")
 SET, UNSET = 0x01, 0xFF
+REVERT = 4
 SECTOR = 4096
 # A write that the session holds back until it is whole.
 PAGE = 256
@@ -89,6 +90,11 @@ class Trailer:
     def revert_due(self) -> bool:
         """What MCUboot's table of swap types asks of the primary trailer."""
         return self.good and self.copy_done == SET and self.image_ok == UNSET
+
+    @property
+    def swap_type(self) -> int:
+        """What the last swap was; the upper half is the number of the image."""
+        return self.swap_info & 0x0F if self.good else 0
 
     @property
     def copy_done_torn(self) -> bool:
@@ -282,7 +288,9 @@ class Case:
         if running == target:
             outcomes.add("UNDER_TEST" if primary.revert_due else "CONFIRMED")
         else:
-            outcomes.add("REVERTED" if target in self.ran else "NOT_ATTEMPTED")
+            # A cut right behind "copy done" is reverted before the image ever came to run.
+            gone_back = target in self.ran or primary.swap_type == REVERT
+            outcomes.add("REVERTED" if gone_back else "NOT_ATTEMPTED")
         return outcomes
 
     def resume(self) -> None:
