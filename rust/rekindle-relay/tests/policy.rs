@@ -62,12 +62,11 @@ fn unsigned_wrongly_signed_and_revoked_are_refused() {
         let error = refused(&mut bench, appliance, &image, Cause::SignatureInvalid);
         assert_eq!(error, SendError::SignatureInvalid { at: CommandKind::Verify });
     }
-    // A signature of a trusted key, over another image.
-    let (mut bench, appliance) = bench(&[trust(&first)], signed(5, &first));
-    let (mut image, other) = (signed(6, &first), signed(7, &first));
-    let tail = image.len() - 60;
-    image[tail..].copy_from_slice(&other[other.len() - 60..]);
-    assert_eq!(image.len(), other.len().max(image.len()));
+    // A signature of a trusted key, over another image: its 64 bytes are the last.
+    let (mut bench, appliance) = bench(&[trust(&second)], signed(5, &second));
+    let (mut image, other) = (signed(6, &second), signed(7, &second));
+    let tail = image.len() - 64;
+    image[tail..].copy_from_slice(&other[tail..]);
     let error = bench.push(0, appliance, plan(&image), &image).unwrap_err();
     assert_eq!(error, SendError::SignatureInvalid { at: CommandKind::Verify });
     assert_eq!(updates(&bench, appliance), 0);

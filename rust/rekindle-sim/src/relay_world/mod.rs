@@ -371,6 +371,8 @@ impl<'k> World<'k> {
                     Ok(result) => relay.store_done(result.as_deref().map_err(|fault| *fault)),
                     Err(PowerLost) => return self.stop_relay(),
                 },
+                // Given up before the cut, and found out only now.
+                Output::Event(rekindle_relay::Event::Removed) => self.client.forget_acknowledged(),
                 Output::Wait { .. } => break,
                 _ => {}
             }
