@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The simulator's chip keeps what the device's flash is held to as well (`tests/port`).
+#![allow(clippy::panic, reason = "an integration test")]
 
 #[path = "../../../tests/shared/flash_expectations.rs"]
 mod flash_expectations;
