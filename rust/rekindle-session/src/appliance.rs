@@ -11,9 +11,10 @@
 use crate::port::{FlashFault, FlashOp};
 use crate::receiver::{self, BootFacts, Config, ConfigError, Lend, Receiver, Reply, Safety, Verified};
 use fusain::{
-    Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension, FRAME_MAX,
-    FrameError, Mode, OtaState, PAYLOAD_MAX, PingRequest, PingResponse, Reason, SendTelemetry, SerialDecoder,
-    StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig, encode_frame, message_code,
+    Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension,
+    ExtensionRequest, FRAME_MAX, FrameError, Mode, OtaState, OutcomeReport, PAYLOAD_MAX, PingRequest,
+    PingResponse, Reason, SendTelemetry, SerialDecoder, StateCommand, StateData, StateReject,
+    TelemetryConfig, TimeoutConfig, encode_frame, message_code,
 };
 use mcuboot_image::trailer::SwapType;
 
@@ -23,6 +24,8 @@ const DISCOVERY_SPREAD_MS: u64 = 50;
 const TIMEOUT_DEFAULT_MS: u32 = 30_000;
 const TIMEOUT_RANGE_MS: (u32, u32) = (5_000, 60_000);
 const INTERVAL_RANGE_MS: (u32, u32) = (100, 5_000);
+/// In emergency stop an appliance reports its state this often, asked or not (PROTOCOL.md §4.4).
+const EMERGENCY_INTERVAL_MS: u32 = 250;
 
 /// Who the appliance is, and what its link is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub enum Output<'a> {
     Send(&'a [u8]),
     /// Tell the application.
     Event(Event),
+    /// The answer to [`Appliance::recall`].
+    Outcome(OutcomeReport),
     /// Reboot once everything sent has left the device. Emitted only while the application says it is safe.
     Reboot,
     /// Nothing to do until bytes come or this time has passed.
@@ -85,6 +90,9 @@ pub enum Event {
     StateCommand(StateCommand),
     /// No ping came in time: become idle.
     CommunicationLost,
+    /// Reports are wanted: those that a controller asked for, or all of them when their time has come. The
+    /// state is reported by the endpoint itself.
+    Telemetry(Option<SendTelemetry>),
     /// Bytes on the link were no frame.
     Framing(FrameError),
 }
@@ -116,6 +124,9 @@ pub struct Appliance {
     timeout_ms: Option<u32>,
     last_ping_ms: u64,
     reboot: bool,
+    /// The past outcome that the application asks for, and that its answer is under way.
+    recall: Option<u32>,
+    recalling: bool,
     random: u32,
 }
 
@@ -164,6 +175,8 @@ impl Appliance {
             timeout_ms: Some(TIMEOUT_DEFAULT_MS),
             last_ping_ms: 0,
             reboot: false,
+            recall: None,
+            recalling: false,
             random: boot.boot_number | 1,
         }
     }
@@ -194,6 +207,12 @@ impl Appliance {
     /// See [`Receiver::confirm`].
     pub fn confirm(&mut self) {
         self.receiver.confirm();
+    }
+
+    /// Asks for the outcome of a past attempt, 0 being the newest, as a controller does over the link;
+    /// [`Output::Outcome`] answers, unless the journal cannot be read.
+    pub fn recall(&mut self, index: u32) {
+        self.recall = Some(index);
     }
 
     /// See [`Receiver::emergency`].
@@ -323,8 +342,13 @@ impl Appliance {
 
     fn send_telemetry(&mut self, payload: &[u8], answers: bool) {
         let Ok(request) = SendTelemetry::decode(payload) else { return };
-        if answers && self.telemetry.is_some() && request.kind == SendTelemetry::STATE {
+        if !answers || self.telemetry.is_none() {
+            return;
+        }
+        if request.kind == SendTelemetry::STATE {
             self.enqueue(Pending::State);
+        } else {
+            self.event = Some(Event::Telemetry(Some(request)));
         }
     }
 
@@ -374,13 +398,23 @@ impl Appliance {
     }
 
     fn give_held(&mut self, now_ms: u64) {
-        if self.held_len == 0 || !self.receiver.ready() {
+        if !self.receiver.ready() {
+            return;
+        }
+        let state = u8::try_from(self.status.state.number()).unwrap_or(u8::MAX);
+        let safety = Safety { state, safe: self.status.safe };
+        if let Some(index) = self.recall.take() {
+            let request = Command::Extension(ExtensionRequest::Outcome { index });
+            self.recalling = true;
+            return self.receiver.command(now_ms, safety, &Ok(request));
+        }
+        // A question without an answer: the journal cannot be read.
+        self.recalling = false;
+        if self.held_len == 0 {
             return;
         }
         let len = core::mem::take(&mut self.held_len);
         let payload = self.held.get(..len).unwrap_or_default();
-        let state = u8::try_from(self.status.state.number()).unwrap_or(u8::MAX);
-        let safety = Safety { state, safe: self.status.safe };
         match Command::decode(payload) {
             Ok(Some(command)) => self.receiver.command(now_ms, safety, &Ok(command)),
             Err(error) => self.receiver.command(now_ms, safety, &Err(error)),
@@ -409,6 +443,9 @@ impl Appliance {
                 };
                 Output::Wait { until_ms }
             }
+            receiver::Output::Reply(Reply::Outcome(report)) if core::mem::take(&mut self.recalling) => {
+                Output::Outcome(report)
+            }
             receiver::Output::Reply(reply) => {
                 let len = Self::frame(self.identity.address, &mut self.tx, |out| encode_reply(&reply, out));
                 Output::Send(self.tx.get(..len).unwrap_or_default())
@@ -421,18 +458,26 @@ impl Appliance {
             Pending::Announce { due_ms } => Some(*due_ms),
             Pending::Ping | Pending::State | Pending::Busy => None,
         });
-        let report = self.telemetry.filter(|interval| *interval > 0).map(|_| self.next_report_ms);
+        let report = self.interval().map(|_| self.next_report_ms);
         let timeout = self.timeout_ms.map(|ms| self.last_ping_ms.saturating_add(u64::from(ms)));
         announce.chain(report).chain(timeout).min()
     }
 
+    /// Time between two reports, if there is to be more than one.
+    fn interval(&self) -> Option<u32> {
+        match self.status.state {
+            ApplianceState::EmergencyStop => Some(EMERGENCY_INTERVAL_MS),
+            _ => self.telemetry.filter(|interval| *interval > 0),
+        }
+    }
+
     fn run_timers(&mut self, now_ms: u64) -> Option<Event> {
-        if let Some(interval) = self.telemetry
-            && interval > 0
+        if let Some(interval) = self.interval()
             && now_ms >= self.next_report_ms
         {
             self.next_report_ms = now_ms.saturating_add(u64::from(interval));
             self.enqueue(Pending::State);
+            return Some(Event::Telemetry(None));
         }
         let timeout = u64::from(self.timeout_ms?);
         if now_ms.saturating_sub(self.last_ping_ms) < timeout {

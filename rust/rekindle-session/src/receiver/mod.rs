@@ -323,8 +323,8 @@ impl Receiver {
         self.transfer.as_ref().map(|t| t.durable)
     }
 
-    /// An update is under way or an upgrade is pending: the application should not start anything that a reboot
-    /// or a stalled CPU would harm.
+    /// An update is under way, an upgrade is pending or the running image is under test: the application should
+    /// not start anything that a reboot or a stalled CPU would harm.
     ///
     /// A session that nobody has used for the takeover time, or not since the boot, does not count: half an
     /// image must not keep a heater off for good. Should the application start something, the next DATA is
@@ -335,7 +335,11 @@ impl Receiver {
             .last_command_ms
             .is_some_and(|last| now_ms.saturating_sub(last) < u64::from(self.config.takeover_ms));
         let working = !matches!(self.job, Job::None | Job::Boot(_));
-        working || self.lent || self.state() == OtaState::Activated || (self.transfer.is_some() && used)
+        working
+            || self.lent
+            || !self.boot.confirmed
+            || self.state() == OtaState::Activated
+            || (self.transfer.is_some() && used)
     }
 
     /// Whether the running image is confirmed.

@@ -486,7 +486,7 @@ impl<S: Store> Device<S> {
                 _ => ApplianceState::Heating,
             }),
             Event::CommunicationLost => self.set_state(ApplianceState::Idle),
-            Event::Update(_) | Event::Framing(_) => {}
+            Event::Update(_) | Event::Framing(_) | Event::Telemetry(_) => {}
         }
     }
 
@@ -528,6 +528,8 @@ fn wanted<S: Store>(
         Output::Send(frame) => Wanted::Send(frame.to_vec()),
         Output::Event(event) => Wanted::Event(event),
         Output::Reboot => Wanted::Reboot,
+        // Nothing here asks for one.
+        Output::Outcome(_) => Wanted::Wait(None),
         Output::Wait { until_ms } => Wanted::Wait(until_ms),
     }
 }

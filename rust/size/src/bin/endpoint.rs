@@ -61,6 +61,9 @@ fn turn(appliance: &mut Appliance) {
         Output::Event(event) => {
             black_box(&event);
         }
+        Output::Outcome(report) => {
+            black_box(&report);
+        }
         Output::Reboot => {}
         Output::Wait { until_ms } => {
             black_box(until_ms);
