@@ -4,8 +4,9 @@
 
 use rekindle_session::appliance::Event;
 use rekindle_session::receiver::Event as Update;
-use rekindle_zephyr::device::{Device, Request};
+use rekindle_zephyr::device::Device;
 use rekindle_zephyr::system;
+use rekindle_zephyr::trial::Notice;
 use zephyr::printkln;
 
 pub(crate) fn booted(device: &Device) {
@@ -31,6 +32,7 @@ pub(crate) fn event(event: &Event) {
         Event::Update(update) => self::update(update),
         Event::StateCommand(command) => printkln!("appliance: command, mode {}", command.mode),
         Event::CommunicationLost => printkln!("appliance: communication lost"),
+        Event::Telemetry(_) => {}
         Event::Framing(_) => printkln!("appliance: no frame"),
     }
 }
@@ -52,10 +54,10 @@ fn update(event: &Update) {
     }
 }
 
-pub(crate) fn request(request: Request) {
-    match request {
-        Request::Stage { stage, code } => printkln!("self-test: stage {}, code {}", stage, code),
-        Request::Confirm => printkln!("self-test: passed"),
-        Request::Reboot => printkln!("self-test: failed, rebooting"),
+pub(crate) fn trial(notice: Notice) {
+    match notice {
+        Notice::Stage { stage, code } => printkln!("self-test: stage {}, code {}", stage, code),
+        Notice::Confirmed => printkln!("self-test: passed, confirmed"),
+        Notice::Failed => printkln!("self-test: failed, going back"),
     }
 }

@@ -13,11 +13,13 @@
 mod console;
 mod heater;
 mod self_test;
+mod telemetry;
 
-use fusain::DeviceAnnounce;
+use fusain::{ApplianceState, DeviceAnnounce, SendTelemetry};
 use rekindle_session::appliance::{Event, Status};
-use rekindle_session::receiver::EraseMode;
-use rekindle_zephyr::device::{Application, Device, Options, Request};
+use rekindle_zephyr::device::{Application, Device, Options, Outlet};
+use rekindle_zephyr::system;
+use rekindle_zephyr::trial::{Check, Notice};
 use zephyr::printkln;
 
 use heater::Heater;
@@ -36,58 +38,69 @@ impl Application for App {
         self.heater.status(now_ms)
     }
 
-    fn event(&mut self, _now_ms: u64, event: &Event) {
+    fn may_reset(&mut self, now_ms: u64) -> bool {
+        self.heater.may_reset(now_ms)
+    }
+
+    fn self_test(&mut self, now_ms: u64) -> Check {
+        self.self_test.step(self.heater.ready(now_ms))
+    }
+
+    fn event(&mut self, now_ms: u64, event: &Event) {
         console::event(event);
-        self.heater.event(event);
-        self.self_test.event(event);
-    }
-
-    fn answered(&mut self, _now_ms: u64) {
-        self.self_test.answered();
-    }
-
-    fn request(&mut self, now_ms: u64) -> Option<Request> {
-        let request = self.self_test.next(now_ms, self.heater.ready(now_ms));
-        if let Some(request) = request {
-            console::request(request);
+        match event {
+            Event::StateCommand(command) => self.heater.command(now_ms, command.mode),
+            Event::CommunicationLost => self.heater.stop(now_ms),
+            Event::Update(_) | Event::Framing(_) | Event::Telemetry(_) => {}
         }
-        request
+    }
+
+    fn trial(&mut self, notice: Notice) {
+        console::trial(notice);
+    }
+
+    fn telemetry(&mut self, now_ms: u64, request: Option<SendTelemetry>, outlet: &mut Outlet<'_>) {
+        telemetry::send(now_ms, request, &self.heater, outlet);
+    }
+}
+
+impl App {
+    /// What the shell, on its own thread, has left for this one: the number of a state.
+    fn shell(&mut self, now_ms: u64) {
+        let Some(state) = system::take_word().and_then(|word| ApplianceState::try_from(word).ok()) else {
+            return;
+        };
+        let harmless = matches!(
+            state,
+            ApplianceState::Idle
+                | ApplianceState::Cooling
+                | ApplianceState::Error
+                | ApplianceState::EmergencyStop
+        );
+        if rekindle_zephyr::busy() && !harmless {
+            printkln!("appliance: an update is on its way, so not {}", state.name());
+        } else {
+            printkln!("appliance: {} from the console", state.name());
+            self.heater.force(now_ms, state);
+        }
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn rust_main() {
-    let erase = if cfg!(CONFIG_REKINDLE_ERASE_AT_START) { EraseMode::AtStart } else { EraseMode::Ahead };
-    let options = Options { announce: ANNOUNCE, point_to_point: true, erase };
-    let device = match Device::start(&options) {
+    self_test::before_everything();
+    let options = Options { announce: ANNOUNCE, point_to_point: true };
+    let mut device = match Device::start(&options) {
         Ok(device) => device,
         Err(error) => {
             printkln!("appliance: cannot start: {}", error);
             return;
         }
     };
-    console::booted(device);
+    console::booted(&device);
     let mut app = App { heater: Heater::new(), self_test: SelfTest::new() };
-    let mut watchdog = start_watchdog();
     loop {
+        app.shell(system::uptime_ms());
         device.turn(&mut app);
-        if let Some(watchdog) = &mut watchdog {
-            watchdog.feed();
-        }
     }
-}
-
-#[cfg(CONFIG_REKINDLE_WATCHDOG)]
-fn start_watchdog() -> Option<rekindle_zephyr::watchdog::Watchdog> {
-    let timeout_ms = u32::try_from(zephyr::kconfig::CONFIG_APPLIANCE_WATCHDOG_MS).unwrap_or(u32::MAX);
-    let watchdog = rekindle_zephyr::watchdog::Watchdog::start(timeout_ms);
-    if let Err(error) = watchdog {
-        printkln!("appliance: no watchdog: {}", error);
-    }
-    watchdog.ok()
-}
-
-#[cfg(not(CONFIG_REKINDLE_WATCHDOG))]
-fn start_watchdog() -> Option<rekindle_zephyr::watchdog::Watchdog> {
-    None
 }

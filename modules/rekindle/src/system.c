@@ -72,6 +72,14 @@ void rekindle_random(uint8_t *data, size_t len)
 
 #endif
 
+#if !defined(CONFIG_REKINDLE_WATCHDOG)
+
+void rekindle_watchdog_feed(void)
+{
+}
+
+#endif
+
 bool rekindle_claim_device(void)
 {
 	static atomic_t claimed;

@@ -4,57 +4,87 @@
 //!
 //! The endpoint says what is to be done, this carries it out one to one: the flash
 //! operations in which a power cut was simulated are the ones that reach the flash map.
+//! Around it are the trial of a new image, the watchdog, and what other threads may know.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
-use fusain::{DeviceAnnounce, FRAME_MAX, Mode};
+use fusain::{
+    Address, ApplianceState, DeviceAnnounce, EncodeError, FRAME_MAX, Mode, PAYLOAD_MAX, SendTelemetry,
+};
 use rekindle_session::appliance::{Appliance, Event, Identity, Output, Status};
 use rekindle_session::port::{FlashFault, FlashOp, READ_MAX};
-use rekindle_session::receiver::{BootFacts, Config, ConfigError, EraseMode};
+use rekindle_session::receiver::{self, BootFacts, ConfigError};
 
-use crate::{Errno, boot, ffi, flash, link::Link, smp, system};
+use crate::state::{self, Outcomes};
+use crate::trial::{Check, Notice, Step, Trial};
+use crate::{Errno, boot, ffi, flash, link::Link, policy, smp, system};
 
 /// Longest wait for room in the transmitter. A link that takes nothing for this long is
 /// down, and the frame is lost like any other on a broken link.
 const SEND_TIMEOUT_MS: u32 = 1_000;
-/// Bytes that a frame with data takes at most: a payload of 113 bytes, address, length and
-/// CRC, each byte stuffed, and both delimiters.
-const DATA_FRAME_MAX: u32 = 250;
-/// Largest window worth announcing: 24 frames are 2.4 KB on their way, a quarter of a second
-/// at 115200 Bd.
-const WINDOW_MAX: u32 = 24;
 /// How long the last answer may still take on the way before the device is gone.
 const REBOOT_PAUSE_MS: u32 = 250;
 /// Longest sleep, so that the application is asked now and then.
 const SLEEP_MAX_MS: u64 = 100;
 
-/// What a device's application brings along.
+/// What a device's application brings along. Every call comes from [`Device::turn`], on the
+/// thread that calls that, and must return within a fraction of the watchdog's timeout.
 pub trait Application {
-    /// State and safety at this moment.
+    /// State and safety at this moment. It is asked before every step of an update, so that
+    /// none is taken while the application does something that a stalled CPU would harm.
     fn status(&mut self, now_ms: u64) -> Status;
-    /// Something happened that it may want to know or must act on.
-    fn event(&mut self, now_ms: u64, event: &Event);
-    /// A controller was answered: somebody is there.
-    fn answered(&mut self, now_ms: u64);
-    /// What it asks for; called again and again.
-    fn request(&mut self, now_ms: u64) -> Option<Request>;
+
+    /// Whether the device may be reset now. Asked again right before each reset, after the
+    /// last answer has left: the session's own needs safety as well, the one that ends a
+    /// failed trial needs nothing else.
+    fn may_reset(&mut self, now_ms: u64) -> bool {
+        self.status(now_ms).safe
+    }
+
+    /// The self-test of an image under test; called again and again until it has passed or
+    /// failed. One that needs nothing checked passes at once.
+    fn self_test(&mut self, now_ms: u64) -> Check {
+        let _ = now_ms;
+        Check::Passed
+    }
+
+    /// Something happened that it may want to know or must act on: the progress of an update,
+    /// a swap that any reset would now carry out, a command, a silent controller.
+    fn event(&mut self, now_ms: u64, event: &Event) {
+        let _ = (now_ms, event);
+    }
+
+    /// How the trial of the running image goes.
+    fn trial(&mut self, notice: Notice) {
+        let _ = notice;
+    }
+
+    /// Reports are due: those that were asked for, or all of them. The state is reported
+    /// without the application.
+    fn telemetry(&mut self, now_ms: u64, request: Option<SendTelemetry>, outlet: &mut Outlet<'_>) {
+        let _ = (now_ms, request, outlet);
+    }
 }
 
-/// What an application can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Note in the journal how far the self-test came.
-    Stage {
-        /// The application's number; 0 is "booted".
-        stage: u32,
-        /// 0 while all is well.
-        code: i32,
-    },
-    /// The self-test has passed: keep the running image.
-    Confirm,
-    /// Reset, once everything noted before is on flash.
-    Reboot,
+/// Where the application's reports go.
+#[derive(Debug)]
+pub struct Outlet<'a> {
+    address: Address,
+    link: &'a mut Link,
+}
+
+impl Outlet<'_> {
+    /// Sends one report; `encode` is that of a message, such as `|out| data.encode(out)`. What
+    /// cannot be encoded or finds no room on the link in time is lost.
+    pub fn send(&mut self, encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>) {
+        let mut payload = [0; PAYLOAD_MAX];
+        let mut frame = [0; FRAME_MAX];
+        let Ok(len) = encode(&mut payload) else { return };
+        let payload = payload.get(..len).unwrap_or_default();
+        let Ok(len) = fusain::encode_frame(self.address, payload, &mut frame) else { return };
+        let _ = self.link.write(frame.get(..len).unwrap_or_default(), Some(SEND_TIMEOUT_MS));
+    }
 }
 
 /// Why a device cannot start.
@@ -81,61 +111,72 @@ impl From<Errno> for StartError {
     }
 }
 
-/// How a device takes part; the rest is asked from Zephyr.
+/// How a device takes part; the rest is Kconfig's or asked from Zephyr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The answer to a discovery.
     pub announce: DeviceAnnounce,
     /// It is alone with its controller on the link.
     pub point_to_point: bool,
-    /// When the slot is erased.
-    pub erase: EraseMode,
 }
 
-/// Where the device lies.
-struct Place(UnsafeCell<MaybeUninit<Device>>);
+/// Where the endpoint lies: it is larger than all the stack that it ever uses.
+struct Place(UnsafeCell<MaybeUninit<Option<Appliance>>>);
 
-// SAFETY: whoever claims the device gets the only reference to the place (`Device::start`).
+// SAFETY: whoever claims the device gets the only reference to the place (`place`).
 unsafe impl Sync for Place {}
 
 static PLACE: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// The place, for the first who asks in this boot.
+fn place() -> Option<&'static mut Option<Appliance>> {
+    if !ffi::rekindle_claim_device() {
+        return None;
+    }
+    let place: *mut MaybeUninit<Option<Appliance>> = PLACE.0.get();
+    // SAFETY: the claim succeeds once per boot, so this is the only reference that is ever
+    // made to the place, and nothing else accesses it.
+    Some(unsafe { &mut *place }.write(None))
+}
+
+/// Which reset the device waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    No,
+    /// Into the update.
+    Update,
+    /// Back to the old image.
+    Revert,
+}
 
 /// One device during one boot.
 #[derive(Debug)]
 pub struct Device {
     identity: Identity,
     boot: BootFacts,
-    appliance: Appliance,
+    appliance: &'static mut Appliance,
     link: Link,
+    trial: Trial,
+    outcomes: Outcomes,
     received: [u8; 64],
     next: usize,
     end: usize,
     /// Time at which the link was last looked at.
     looked_ms: u64,
-    restart: bool,
+    restart: Restart,
+    /// Nothing is left to do, so everything noted is on flash.
+    quiet: bool,
 }
 
 impl Device {
-    /// Opens flash and link and learns what this boot is. There is one device per boot; it
-    /// lies in static memory, so that the caller's stack need not hold its buffers.
+    /// Opens flash and link and learns what this boot is. There is one device per boot.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what the device lacks, or that it was started before.
-    pub fn start(options: &Options) -> Result<&'static mut Self, StartError> {
-        if !ffi::rekindle_claim_device() {
-            return Err(StartError::Device(Errno::BUSY));
-        }
-        let place: *mut MaybeUninit<Self> = PLACE.0.get();
-        // SAFETY: the claim succeeds once per boot, so this is the only reference that is
-        // ever made to the place, and nothing else accesses it.
-        let place = unsafe { &mut *place };
-        Self::new(options).map(|device| place.write(device))
-    }
-
-    /// Kept apart, so that what it needs of the stack is free again when the device runs.
     #[inline(never)]
-    fn new(options: &Options) -> Result<Self, StartError> {
+    pub fn start(options: &Options) -> Result<Self, StartError> {
+        let place = place().ok_or(StartError::Device(Errno::BUSY))?;
         let link = Link::open()?;
         let identity = Identity {
             address: system::device_address(),
@@ -149,16 +190,23 @@ impl Device {
             reset_cause: system::reset_cause(),
             boot_number: system::boot_number(),
         };
-        let window = link.capacity().checked_div(DATA_FRAME_MAX).unwrap_or(1).clamp(1, WINDOW_MAX);
-        let config = Config {
-            window: u8::try_from(window).unwrap_or(1),
-            erase: options.erase,
-            ..Config::new(flash::layout()?)
-        };
-        let appliance = Appliance::new(identity, config, boot).map_err(StartError::Config)?;
-        let looked_ms = system::uptime_ms();
-        let received = [0; 64];
-        Ok(Self { identity, boot, appliance, link, received, next: 0, end: 0, looked_ms, restart: false })
+        let config = policy::session(flash::layout()?, link.capacity());
+        let appliance = Appliance::begin(place, identity, config, boot).map_err(StartError::Config)?;
+        appliance.recall(0);
+        Ok(Self {
+            identity,
+            boot,
+            appliance,
+            link,
+            trial: Trial::new(boot.confirmed, policy::trial()),
+            outcomes: Outcomes::default(),
+            received: [0; 64],
+            next: 0,
+            end: 0,
+            looked_ms: system::uptime_ms(),
+            restart: Restart::No,
+            quiet: false,
+        })
     }
 
     /// Who this device is.
@@ -176,7 +224,7 @@ impl Device {
     /// The endpoint, to ask for its state.
     #[must_use]
     pub fn appliance(&self) -> &Appliance {
-        &self.appliance
+        self.appliance
     }
 
     /// Received bytes lost since boot.
@@ -186,13 +234,16 @@ impl Device {
     }
 
     /// One turn of the device's loop: at most one flash operation or one frame, or a short
-    /// sleep.
+    /// sleep. Feeds the watchdog.
     pub fn turn(&mut self, application: &mut impl Application) {
+        system::feed_watchdog();
         let now_ms = system::uptime_ms();
         self.receive(now_ms);
-        self.appliance.set_status(application.status(now_ms));
-        self.requests(application, now_ms);
-        smp::turn(&mut self.appliance, now_ms);
+        let status = application.status(now_ms);
+        self.appliance.set_status(status);
+        self.try_image(now_ms, application);
+        smp::turn(self.appliance, now_ms);
+        state::publish_busy(self.appliance.busy(now_ms));
         match self.appliance.poll(now_ms) {
             Output::Flash(op) => {
                 let mut buffer = [0; READ_MAX];
@@ -203,20 +254,56 @@ impl Device {
                 let result = boot::request_upgrade(mode == Mode::Permanent);
                 self.appliance.boot_done(result.map_err(|_| FlashFault));
             }
-            Output::Confirm => self.appliance.boot_done(boot::confirm().map_err(|_| FlashFault)),
+            Output::Confirm => {
+                let result = boot::confirm();
+                self.appliance.boot_done(result.map_err(|_| FlashFault));
+                self.trial.confirmed(application, result.is_ok());
+            }
             Output::Send(frame) => {
                 // A link that takes nothing loses the frame; the controller asks again.
                 let _ = self.link.write(frame, Some(SEND_TIMEOUT_MS));
-                application.answered(now_ms);
-            }
-            Output::Event(event) => application.event(now_ms, &event),
-            Output::Reboot => self.reboot(),
-            Output::Wait { until_ms } => {
-                if self.restart {
-                    self.reboot();
+                // In emergency stop it reports without being asked.
+                if status.state != ApplianceState::EmergencyStop {
+                    self.trial.answered();
                 }
+            }
+            Output::Event(Event::Telemetry(request)) => {
+                let mut outlet = Outlet { address: self.identity.address, link: &mut self.link };
+                application.telemetry(now_ms, request, &mut outlet);
+            }
+            Output::Event(event) => self.event(now_ms, &event, application),
+            Output::Outcome(report) => {
+                if let Some(index) = self.outcomes.learn(&report) {
+                    self.appliance.recall(index);
+                }
+            }
+            Output::Reboot => self.restart = Restart::Update,
+            Output::Wait { until_ms } => {
+                self.quiet = true;
+                self.publish(now_ms, status);
+                self.reset(application);
                 self.sleep(now_ms, until_ms);
             }
+        }
+    }
+
+    fn event(&mut self, now_ms: u64, event: &Event, application: &mut impl Application) {
+        if let Event::Update(receiver::Event::SwapPending { .. } | receiver::Event::Settled { .. }) = event {
+            self.appliance.recall(0);
+        }
+        application.event(now_ms, event);
+    }
+
+    /// The trial goes on when everything noted for it is on flash.
+    fn try_image(&mut self, now_ms: u64, application: &mut impl Application) {
+        if !core::mem::take(&mut self.quiet) {
+            return;
+        }
+        match self.trial.step(now_ms, application) {
+            None => {}
+            Some(Step::Note { stage, code }) => self.appliance.report_stage(stage, code),
+            Some(Step::Confirm) => self.appliance.confirm(),
+            Some(Step::Reset) => self.restart = Restart::Revert,
         }
     }
 
@@ -241,15 +328,6 @@ impl Device {
         }
     }
 
-    fn requests(&mut self, application: &mut impl Application, now_ms: u64) {
-        match application.request(now_ms) {
-            None => {}
-            Some(Request::Stage { stage, code }) => self.appliance.report_stage(stage, code),
-            Some(Request::Confirm) => self.appliance.confirm(),
-            Some(Request::Reboot) => self.restart = true,
-        }
-    }
-
     fn sleep(&mut self, now_ms: u64, until_ms: Option<u64>) {
         let wait_ms = until_ms.map_or(SLEEP_MAX_MS, |at| at.saturating_sub(now_ms).min(SLEEP_MAX_MS));
         let wait_ms = u32::try_from(wait_ms).unwrap_or(0);
@@ -262,11 +340,51 @@ impl Device {
         self.looked_ms = system::uptime_ms();
     }
 
-    /// The answer to ACTIVATE must leave the device before it does.
-    fn reboot(&mut self) -> ! {
+    /// Resets the device if it waits for that and the application agrees. The answer to
+    /// ACTIVATE must leave the device before it does, and what was safe before that need not
+    /// be so any more: the application is asked last.
+    fn reset(&mut self, application: &mut impl Application) {
+        if self.restart == Restart::No || !self.agrees(application) {
+            return;
+        }
         let _ = self.link.drain(Some(SEND_TIMEOUT_MS));
         system::sleep_ms(REBOOT_PAUSE_MS);
-        system::reboot()
+        if self.agrees(application) {
+            system::reboot();
+        }
+    }
+
+    fn agrees(&self, application: &mut impl Application) -> bool {
+        let now_ms = system::uptime_ms();
+        let safe = self.restart == Restart::Revert || application.status(now_ms).safe;
+        safe && application.may_reset(now_ms)
+    }
+
+    /// Lets other threads know how things are.
+    fn publish(&self, now_ms: u64, status: Status) {
+        let session = self.appliance.receiver();
+        let version = session.running_version();
+        let (received, size) = session.progress().unwrap_or_default();
+        let update = self.appliance.ota_state();
+        let mut state = ffi::State {
+            address: self.identity.address.get(),
+            boot_number: self.boot.boot_number,
+            reset_cause: self.boot.reset_cause,
+            received,
+            size,
+            version_build: version.build,
+            version_revision: version.revision,
+            version_major: version.major,
+            version_minor: version.minor,
+            update: update.number(),
+            appliance: u8::try_from(status.state.number()).unwrap_or(u8::MAX),
+            confirmed: session.confirmed(),
+            busy: self.appliance.busy(now_ms),
+            swap_pending: update == fusain::OtaState::Activated,
+            ..ffi::State::default()
+        };
+        self.outcomes.copy_to(&mut state);
+        state::publish(&state);
     }
 }
 

@@ -19,8 +19,56 @@ pub(crate) struct SlotInfo {
     pub(crate) trailer_size: u32,
 }
 
+#[repr(C)]
+pub(crate) struct Policy {
+    pub(crate) confirm_deadline_ms: u32,
+    pub(crate) confirm_answered: bool,
+    pub(crate) erase_at_start: bool,
+    pub(crate) refuse_downgrade: bool,
+    pub(crate) has_vendor: bool,
+    pub(crate) has_class: bool,
+    pub(crate) vendor_id: [u8; 16],
+    pub(crate) class_id: [u8; 16],
+}
+
+pub(crate) const OUTCOMES: usize = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) attempt: u32,
+    pub(crate) outcome: u32,
+    pub(crate) stage: u32,
+    pub(crate) code: i32,
+    pub(crate) reset_cause: u32,
+    pub(crate) has_stage: bool,
+    pub(crate) permanent: bool,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) address: u64,
+    pub(crate) boot_number: u32,
+    pub(crate) reset_cause: u32,
+    pub(crate) received: u32,
+    pub(crate) size: u32,
+    pub(crate) version_build: u32,
+    pub(crate) version_revision: u16,
+    pub(crate) version_major: u8,
+    pub(crate) version_minor: u8,
+    pub(crate) update: u8,
+    pub(crate) appliance: u8,
+    pub(crate) outcomes: u8,
+    pub(crate) confirmed: bool,
+    pub(crate) busy: bool,
+    pub(crate) swap_pending: bool,
+    pub(crate) outcome: [Outcome; OUTCOMES],
+}
+
 // SAFETY: the signatures repeat those of the header; the header's types are fixed-width,
-// `size_t` is `usize` and `int` is `i32` on every target that Zephyr and Rust share.
+// `size_t` is `usize` and `int` is `i32` on every target that Zephyr and Rust share. The
+// policy is constant.
 unsafe extern "C" {
     pub(crate) fn rekindle_area_info(area: u8, info: *mut AreaInfo) -> i32;
     pub(crate) fn rekindle_area_read(area: u8, offset: u32, data: *mut u8, len: usize) -> i32;
@@ -43,13 +91,18 @@ unsafe extern "C" {
 
     pub(crate) safe fn rekindle_claim_device() -> bool;
     pub(crate) safe fn rekindle_stack_unused() -> usize;
-    pub(crate) safe fn rekindle_watchdog_start(timeout_ms: u32) -> i32;
     pub(crate) safe fn rekindle_watchdog_feed();
 
     pub(crate) safe fn rekindle_smp_asks() -> u8;
     pub(crate) safe fn rekindle_smp_answer(answer: u8) -> bool;
     pub(crate) safe fn rekindle_smp_holds(back: bool) -> bool;
     pub(crate) safe fn rekindle_smp_confirmed() -> bool;
+
+    pub(crate) safe static rekindle_policy: Policy;
+    pub(crate) safe fn rekindle_busy() -> bool;
+    pub(crate) safe fn rekindle_publish_busy(busy: bool);
+    pub(crate) fn rekindle_publish(state: *const State);
+    pub(crate) fn rekindle_take(word: *mut u32) -> bool;
 
     pub(crate) safe fn rekindle_link_open() -> i32;
     pub(crate) fn rekindle_link_read(data: *mut u8, capacity: usize, timeout_ms: i32) -> usize;

@@ -13,9 +13,13 @@ pub mod device;
 mod ffi;
 pub mod flash;
 pub mod link;
+mod policy;
 mod smp;
+mod state;
 pub mod system;
-pub mod watchdog;
+pub mod trial;
+
+pub use state::busy;
 
 /// A failure as Zephyr numbers it: a positive `errno` value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

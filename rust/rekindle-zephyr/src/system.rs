@@ -56,3 +56,17 @@ pub fn random(data: &mut [u8]) {
 pub fn stack_unused() -> usize {
     ffi::rekindle_stack_unused()
 }
+
+/// Puts the watchdog's reset off by another timeout; [`Device::turn`](crate::device::Device::turn)
+/// does so by itself.
+pub fn feed_watchdog() {
+    ffi::rekindle_watchdog_feed();
+}
+
+/// Takes the oldest word that another thread left for the application (`rekindle_post`).
+#[must_use]
+pub fn take_word() -> Option<u32> {
+    let mut word = 0;
+    // SAFETY: `word` is a valid, exclusive destination for the call.
+    unsafe { ffi::rekindle_take(&raw mut word) }.then_some(word)
+}

@@ -57,4 +57,22 @@ ZTEST(system, test_reset_cause_is_unknown)
 	zassert_equal(rekindle_reset_cause(), 0U);
 }
 
+/* What target.cmake makes of the names in prj.conf is what imgtool makes of them. */
+ZTEST(system, test_target_is_that_of_the_names)
+{
+	/* uuid5(NAMESPACE_DNS, "example.com") and, in that namespace, uuid5(…, "heater"). */
+	static const uint8_t vendor[] = {
+		0xcf, 0xbf, 0xf0, 0xd1, 0x93, 0x75, 0x56, 0x85,
+		0x96, 0x8c, 0x48, 0xce, 0x8b, 0x15, 0xae, 0x17,
+	};
+	static const uint8_t class_id[] = {
+		0x94, 0xcd, 0x16, 0x21, 0x43, 0xc6, 0x50, 0xd3,
+		0xb5, 0xd8, 0x9e, 0x71, 0x23, 0x59, 0x2e, 0x4d,
+	};
+
+	zassert_true(rekindle_policy.has_vendor && rekindle_policy.has_class);
+	zassert_mem_equal(rekindle_policy.vendor_id, vendor, sizeof(vendor));
+	zassert_mem_equal(rekindle_policy.class_id, class_id, sizeof(class_id));
+}
+
 ZTEST_SUITE(system, NULL, NULL, NULL, NULL, NULL);

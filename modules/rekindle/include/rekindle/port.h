@@ -52,6 +52,25 @@ struct rekindle_slot_info {
 	uint32_t trailer_size;
 };
 
+/** What Kconfig says about updates. */
+struct rekindle_policy {
+	/** Time in which an image under test must confirm itself. */
+	uint32_t confirm_deadline_ms;
+	/** It is not confirmed before a controller was answered. */
+	bool confirm_answered;
+	/** The whole slot is erased at START. */
+	bool erase_at_start;
+	/** Images older than the running one are refused. */
+	bool refuse_downgrade;
+	/** Images must name this vendor, or this class. */
+	bool has_vendor;
+	bool has_class;
+	uint8_t vendor_id[16];
+	uint8_t class_id[16];
+};
+
+extern const struct rekindle_policy rekindle_policy;
+
 int rekindle_area_info(uint8_t area, struct rekindle_area_info *info);
 int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len);
 int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len);
@@ -91,9 +110,77 @@ bool rekindle_claim_device(void);
 /** Bytes of the calling thread's stack that were never used; 0 without INIT_STACKS. */
 size_t rekindle_stack_unused(void);
 
-/** Starts the watchdog, if REKINDLE_WATCHDOG is set; from then on it must be fed. */
-int rekindle_watchdog_start(uint32_t timeout_ms);
+/** Puts the watchdog's reset off; does nothing without REKINDLE_WATCHDOG. */
 void rekindle_watchdog_feed(void);
+
+/** Attempts whose outcome is kept. */
+#define REKINDLE_OUTCOMES 4
+
+/** One attempt to install an update, as OUTCOME in PROTOCOL.md has it. */
+struct rekindle_outcome {
+	uint32_t attempt;
+	/** How it ended: a number of PROTOCOL.md, outcome. */
+	uint32_t outcome;
+	/** The last stage of its self-test, and its code; only if @ref has_stage. */
+	uint32_t stage;
+	int32_t code;
+	/** Causes of the reset that ended it (hwinfo's RESET_* bits). */
+	uint32_t reset_cause;
+	bool has_stage;
+	bool permanent;
+};
+
+/** The device, as it was a moment ago. */
+struct rekindle_state {
+	uint64_t address;
+	uint32_t boot_number;
+	uint32_t reset_cause;
+	/** Bytes of the update that were received, and its size; 0 without an update. */
+	uint32_t received;
+	uint32_t size;
+	/** Version of the running image. */
+	uint32_t version_build;
+	uint16_t version_revision;
+	uint8_t version_major;
+	uint8_t version_minor;
+	/** State of the update: 0 idle, 1 receiving, 2 received, 3 verified, 4 activated. */
+	uint8_t update;
+	/** State of the appliance, as STATE_DATA reports it. */
+	uint8_t appliance;
+	/** Number of outcomes that follow, the newest first. */
+	uint8_t outcomes;
+	/** The running image is not under test. */
+	bool confirmed;
+	bool busy;
+	/** The next reset, whatever its cause, installs an update. */
+	bool swap_pending;
+	struct rekindle_outcome outcome[REKINDLE_OUTCOMES];
+};
+
+/**
+ * Whether an update is on its way, pending or under test, so that nothing may be started
+ * which a reset or a stalled CPU would harm. From any thread and from interrupts.
+ *
+ * An application that changes its state first and asks afterwards cannot race an update:
+ * the session asks for the state before each step.
+ */
+bool rekindle_busy(void);
+/** Copies the device's state; from any thread. */
+void rekindle_state(struct rekindle_state *state);
+
+/** For the session: makes its state known to @ref rekindle_busy and @ref rekindle_state. */
+void rekindle_publish_busy(bool busy);
+void rekindle_publish(const struct rekindle_state *state);
+
+/**
+ * Leaves a word for the session's application, to be taken in its loop: how other threads
+ * talk to an application that is written in Rust. From any thread and from interrupts.
+ *
+ * @return 0, or -ENOMSG while too many wait.
+ */
+int rekindle_post(uint32_t word);
+/** Takes the oldest word; false if there is none. */
+bool rekindle_take(uint32_t *word);
 
 /** Opens the link: the UART chosen as rekindle,uart. */
 int rekindle_link_open(void);

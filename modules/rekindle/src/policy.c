@@ -1,0 +1,26 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+#include <zephyr/sys/util.h>
+
+#include <rekindle/port.h>
+
+/* An object of its own, read at run time: what a build refuses can then be seen in its
+ * image, and tests need no build for each policy.
+ */
+const struct rekindle_policy rekindle_policy = {
+	.confirm_deadline_ms = CONFIG_REKINDLE_CONFIRM_DEADLINE_MS,
+	.confirm_answered = IS_ENABLED(CONFIG_REKINDLE_CONFIRM_ANSWERED),
+	.erase_at_start = IS_ENABLED(CONFIG_REKINDLE_ERASE_AT_START),
+	.refuse_downgrade = IS_ENABLED(CONFIG_REKINDLE_DOWNGRADE_PREVENTION),
+	/* Made of the names in Kconfig by target.cmake. */
+#ifdef REKINDLE_VENDOR_ID
+	.has_vendor = true,
+	.vendor_id = {REKINDLE_VENDOR_ID},
+#endif
+#ifdef REKINDLE_CLASS_ID
+	.has_class = true,
+	.class_id = {REKINDLE_CLASS_ID},
+#endif
+};

@@ -1,0 +1,58 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+/*
+ * Between the session's loop and everybody else: what it says about itself, and words for
+ * its application.
+ */
+
+#include <zephyr/kernel.h>
+#include <zephyr/spinlock.h>
+#include <zephyr/sys/atomic.h>
+
+#include <rekindle/port.h>
+
+/* Until the session has looked at its flash, nobody knows: nothing may be started. */
+static atomic_t busy = ATOMIC_INIT(1);
+static struct k_spinlock lock;
+static struct rekindle_state known = {.busy = true};
+
+K_MSGQ_DEFINE(words, sizeof(uint32_t), 4, 4);
+
+bool rekindle_busy(void)
+{
+	return atomic_get(&busy) != 0;
+}
+
+void rekindle_publish_busy(bool is_busy)
+{
+	(void)atomic_set(&busy, is_busy ? 1 : 0);
+}
+
+void rekindle_state(struct rekindle_state *state)
+{
+	k_spinlock_key_t key = k_spin_lock(&lock);
+
+	*state = known;
+	k_spin_unlock(&lock, key);
+	state->busy = rekindle_busy();
+}
+
+void rekindle_publish(const struct rekindle_state *state)
+{
+	k_spinlock_key_t key = k_spin_lock(&lock);
+
+	known = *state;
+	k_spin_unlock(&lock, key);
+}
+
+int rekindle_post(uint32_t word)
+{
+	return k_msgq_put(&words, &word, K_NO_WAIT);
+}
+
+bool rekindle_take(uint32_t *word)
+{
+	return k_msgq_get(&words, word, K_NO_WAIT) == 0;
+}
