@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from machine import Build
+from machine import Build, Machine
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,12 @@ class Board:
             if time.monotonic() > end:
                 raise TimeoutError(f"no {pattern!r} on the console:\n{self.console(since)}")
             time.sleep(0.05)
+
+    def type(self, line: str) -> None:
+        """Types a line at the console."""
+        self._console.write(line.encode() + b"\r")
+
+    shell = Machine.shell
 
     def read_flash(self, name: str) -> bytes:
         """Reads a partition from outside, by a debug probe."""

@@ -5,19 +5,43 @@ from __future__ import annotations
 
 import struct
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+from elftools.elf.elffile import ELFFile
 from machine import Build
 
-# The appliance's mark (app/appliance/src/self_test.rs): a label, the verdict, the code.
+# The appliance's mark (app/appliance/src/self_test.rs): a label, the script, a code.
 MARK = b"rekindle-self-test:"
 GOOD = b"g\0\0\0\0"
+# The self-test never begins, never ends its first stage, or hangs in its second.
 SILENT = b"s\0\0\0\0"
+ENDLESS = b"t\0\0\0\0"
+HANGS = b"h\0\0\0\0"
+# Before anything is started: a hang, a panic, a reset.
+HANGS_EARLY = b"e\0\0\0\0"
+PANICS = b"p\0\0\0\0"
+RESETS = b"r\0\0\0\0"
 
 
 def bad(code: int) -> bytes:
     """The verdict of a self-test that fails with `code`."""
     return b"b" + struct.pack("<i", code)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`struct rekindle_policy` in rekindle/port.h, where it differs from that of the build."""
+
+    confirm_deadline_ms: int | None = None
+    refuse_downgrade: bool | None = None
+    vendor: bytes | None = None
+    class_id: bytes | None = None
+
+
+# confirm_deadline_ms; confirm_answered, erase_at_start, refuse_downgrade, has_vendor, has_class;
+# vendor_id, class_id; to a multiple of four.
+POLICY = struct.Struct("<I5?16s16s3x")
 
 
 def make_key(path: Path) -> Path:
@@ -34,12 +58,48 @@ class Images:
         self._body = build.unsigned_image.read_bytes()
         assert self._body.count(MARK) == 1, "the image must carry the self-test's mark once"
 
-    def make(self, version: str, verdict: bytes = GOOD, key: Path | None = None) -> Path:
+    def make(
+        self,
+        version: str,
+        verdict: bytes = GOOD,
+        key: Path | None = None,
+        policy: Policy | None = None,
+    ) -> Path:
         """An update whose self-test ends as `verdict` says, signed by the trusted key or `key`."""
         at = self._body.index(MARK) + len(MARK)
         body = self._body[:at] + verdict + self._body[at + len(verdict) :]
         assert len(body) == len(self._body)
-        name = version.replace("+", "_")
+        if policy:
+            body = self._with_policy(body, policy)
+        return self._sign(version.replace("+", "_"), body, version, key=key)
+
+    def small(self, version: str, *options: str) -> bytes:
+        """A small image that is sound in every respect but that it cannot run."""
+        body = bytes(range(256)) * 8
+        return self._sign("small", bytes(self.build.header_size) + body, version, *options).read_bytes()
+
+    def _with_policy(self, body: bytes, policy: Policy) -> bytes:
+        with (self.build.application / "zephyr.elf").open("rb") as elf:
+            (symbol,) = ELFFile(elf).get_section_by_name(".symtab").get_symbol_by_name("rekindle_policy")
+        assert symbol["st_size"] == POLICY.size, "Policy must follow struct rekindle_policy"
+        at = symbol["st_value"] - self.build.load_address
+        deadline, answered, erase, downgrade, *_ = POLICY.unpack_from(body, at)
+        assert deadline == int(self.build.config["CONFIG_REKINDLE_CONFIRM_DEADLINE_MS"])
+        changed = POLICY.pack(
+            deadline if policy.confirm_deadline_ms is None else policy.confirm_deadline_ms,
+            answered,
+            erase,
+            downgrade if policy.refuse_downgrade is None else policy.refuse_downgrade,
+            policy.vendor is not None,
+            policy.class_id is not None,
+            policy.vendor or bytes(16),
+            policy.class_id or bytes(16),
+        )
+        return body[:at] + changed + body[at + POLICY.size :]
+
+    def _sign(
+        self, name: str, body: bytes, version: str, *options: str, key: Path | None = None
+    ) -> Path:
         unsigned = self.directory / f"{name}.bin"
         signed = self.directory / f"{name}.signed.bin"
         unsigned.write_bytes(body)
@@ -51,6 +111,7 @@ class Images:
                 "--align", str(self.build.write_block),
                 "--header-size", hex(self.build.header_size),
                 "--slot-size", hex(self.build.partitions["slot0"].size),
+                *options,
                 unsigned,
                 signed,
             ],

@@ -63,6 +63,11 @@ class Build:
     def header_size(self) -> int:
         return int(self.config["CONFIG_ROM_START_OFFSET"], 0)
 
+    @property
+    def load_address(self) -> int:
+        """Where the first byte of the unsigned image lies in the core's address space."""
+        return int(self.config["CONFIG_FLASH_BASE_ADDRESS"], 0) + self.partitions["slot0"].offset
+
     @staticmethod
     def _read_config(path: Path) -> dict[str, str]:
         lines = path.read_text().splitlines()
@@ -88,16 +93,23 @@ class Machine:
         self.console_path = directory / "console.log"
         self.vector_path = directory / "vector.bin"
         self.qemu_path = directory / "qemu.log"
+        # What is written into the one comes out of the console; what the console says goes
+        # into the log, and nowhere else.
+        self._keyboard = directory / "console.in"
+        self._screen = directory / "console.out"
         self.power_cycles = 0
         self._powered_at = 0
         self._process: subprocess.Popen | None = None
         # What QEMU connects the console to; a log of it is written in any case.
-        self.console_device = "null"
+        self.console_device = f"pipe,path={self._keyboard.with_suffix('')}"
         self.extra_arguments: list[str] = []
         # The port is ours for the machine's whole life; QEMU inherits it at each start.
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.console_path.touch()
+        if not self._keyboard.exists():
+            os.mkfifo(self._keyboard)
+            self._screen.symlink_to(os.devnull)
         if not self.flash_path.exists():
             self.provision(build.signed_image)
 
@@ -201,6 +213,25 @@ class Machine:
 
     def console(self, since: int = 0) -> str:
         return self.console_path.read_bytes()[since:].decode(errors="replace")
+
+    def type(self, line: str) -> None:
+        """Types a line at the console."""
+        keyboard = os.open(self._keyboard, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(keyboard, line.encode() + b"\r")
+        finally:
+            os.close(keyboard)
+
+    def shell(self, command: str, answer: str, timeout: float = 60.0) -> re.Match[str]:
+        """Types a command until the console answers: a shell that starts drops what came before."""
+        end = time.monotonic() + timeout
+        while True:
+            since = self.console_size()
+            self.type(command)
+            with contextlib.suppress(TimeoutError):
+                return self.wait_console(answer, since, timeout=5)
+            if time.monotonic() > end:
+                raise TimeoutError(f"{command!r} is not answered with {answer!r}:\n{self.console(since)}")
 
     def console_size(self) -> int:
         return self.console_path.stat().st_size

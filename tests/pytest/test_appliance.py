@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The appliance as a citizen of its bus, with an update on its way and without."""
+
+from __future__ import annotations
+
+import time
+
+import bus
+import pytest
+from bus import QUERY, REJECT, STATE_DATA, STATUS, Bus
+from images import Images
+from machine import Machine
+from rekindle import DONE, Rekindle
+
+UPDATE_IN_PROGRESS = 4
+RECEIVING, ACTIVATED = 1, 4
+IDLE, BLOWING, HEATING, E_STOP = 1, 2, 5, 8
+STOPPED_BY_COMMAND = 7
+REPORTS = (STATE_DATA, bus.MOTOR_DATA, bus.TEMP_DATA, bus.PUMP_DATA, bus.GLOW_DATA)
+
+
+@pytest.fixture
+def link(machine: Machine, rekindle: Rekindle):
+    with Bus(machine.port, rekindle.address) as link:
+        machine.shell("appliance state", r"\bidle\b")
+        yield link
+
+
+def wait_state(link: Bus, state: int) -> dict:
+    for _ in range(200):
+        _, fields = link.wait(STATE_DATA)
+        if fields[2] == state:
+            return fields
+    raise AssertionError(f"state {state} was never reported")
+
+
+def test_telemetry(link: Bus):
+    link.send(bus.PING)
+    _, first = link.wait(bus.PING_RESPONSE)
+    # It is silent until it is asked to speak,
+    link.send(bus.SEND_TELEMETRY, {0: 2, 1: 0})
+    with pytest.raises(TimeoutError):
+        link.wait(*REPORTS, timeout=2)
+    # speaks of what it is asked for,
+    link.send(bus.TELEMETRY_CONFIG, {0: True, 1: 0})
+    for kind, report in enumerate(REPORTS):
+        link.send(bus.SEND_TELEMETRY, {0: kind, 1: 0xFFFFFFFF})
+        assert link.wait(*REPORTS)[0] == report
+    link.send(bus.SEND_TELEMETRY, {0: 2, 1: 1})
+    with pytest.raises(TimeoutError):
+        link.wait(*REPORTS, timeout=2)
+    # or of everything, again and again.
+    link.send(bus.TELEMETRY_CONFIG, {0: True, 1: 200})
+    link.send(bus.STATE_COMMAND, {0: bus.HEAT})
+    assert wait_state(link, HEATING)[1] == 0
+    assert link.wait(bus.MOTOR_DATA)[1][2] == 3000
+    assert link.wait(bus.TEMP_DATA)[1][2] > 200
+    assert link.wait(bus.PUMP_DATA)[1][3] == 500
+    assert link.wait(bus.GLOW_DATA)[1][2] is False
+    link.send(bus.STATE_COMMAND, {0: bus.IDLE})
+    wait_state(link, IDLE)
+    link.send(bus.PING)
+    assert link.wait(bus.PING_RESPONSE)[1][0] > first[0]
+
+
+def test_without_a_ping_it_becomes_idle_and_silent(machine: Machine, link: Bus):
+    link.send(0x17, {0: True, 1: 5000})
+    link.send(bus.TELEMETRY_CONFIG, {0: True, 1: 100})
+    link.send(bus.PING)
+    link.send(bus.STATE_COMMAND, {0: bus.FAN})
+    wait_state(link, BLOWING)
+    machine.wait_console(r"communication lost")
+    machine.shell("appliance state", r"\bidle\b")
+    with pytest.raises(TimeoutError):
+        while True:
+            link.wait(*REPORTS, timeout=2)
+
+
+def test_an_update_keeps_the_heater_off(machine: Machine, link: Bus, images: Images):
+    image = images.small("1.0.0")
+    assert link.start(image) == (STATUS, {0: RECEIVING, 1: 0})
+    link.send(bus.STATE_COMMAND, {0: bus.HEAT})
+    assert link.wait(REJECT) == (REJECT, {0: IDLE, 1: UPDATE_IN_PROGRESS})
+    machine.shell("appliance state heating", r"an update is on its way, so not HEATING")
+    machine.shell("rekindle status", r"busy with an update")
+    # Without one it heats, and then no update begins.
+    assert link.ask(bus.ABORT) == (STATUS, {0: 0})
+    link.send(bus.TELEMETRY_CONFIG, {0: True, 1: 100})
+    link.send(bus.STATE_COMMAND, {0: bus.HEAT})
+    wait_state(link, HEATING)
+    machine.shell("rekindle status", r"state 5, free")
+    assert link.start(image) == (REJECT, {0: HEATING, 1: 5})
+
+
+def test_emergency_wins_in_the_middle_of_an_update(
+    machine: Machine, link: Bus, images: Images, rekindle: Rekindle
+):
+    image = images.small("1.0.0")
+    assert link.start(image) == (STATUS, {0: RECEIVING, 1: 0})
+    assert link.ask(bus.DATA, {0: 0, 1: image[:96]}) == (STATUS, {0: RECEIVING, 1: 96})
+    link.send(bus.STATE_COMMAND, {0: bus.EMERGENCY})
+    machine.wait_console(r"update: closed")
+    # It reports that, asked or not, and hears nothing more.
+    fields = wait_state(link, E_STOP)
+    assert (fields[0], fields[1]) == (True, STOPPED_BY_COMMAND)
+    link.wait(STATE_DATA, timeout=5)
+    with pytest.raises(TimeoutError):
+        link.ask(QUERY, timeout=3)
+    link.send(bus.STATE_COMMAND, {0: bus.IDLE})
+    machine.shell("appliance state idle", r"from the console")
+    machine.shell("appliance state", r"\bemergency\b")
+    link.close()
+    # Only the power ends it; of the update nothing is left, and the next one goes through.
+    machine.power_off()
+    machine.power_on()
+    machine.wait_console(r"appliance: address")
+    result = rekindle.push(images.make("1.0.0"))
+    assert result.exit_code == DONE, result
+    assert result.done["bytes_sent"] >= images.make("1.0.0").stat().st_size
+
+
+def test_emergency_holds_a_pending_reset_back(machine: Machine, link: Bus, images: Images):
+    image = images.make("1.0.0").read_bytes()
+    link.upload(image)
+    assert link.ask(bus.VERIFY)[0] == STATUS
+    since = machine.console_size()
+    # The reset that was asked for comes after both have been heard.
+    link.send(bus.ACTIVATE, {0: 0, 1: True})
+    link.send(bus.STATE_COMMAND, {0: bus.EMERGENCY})
+    assert link.wait(STATUS)[1][0] == ACTIVATED
+    machine.wait_console(r"update: pending, TEST", since)
+    wait_state(link, E_STOP)
+    machine.shell("appliance status", r"installed at the next reset")
+    time.sleep(3)
+    machine.shell("appliance state", r"\bemergency\b")
+    assert "Booting MCUboot" not in machine.console(since)
+    # A power cut asks nobody: it installs the update.
+    machine.power_off()
+    machine.power_on()
+    machine.wait_console(r"Image version: v1\.0\.0")
