@@ -89,7 +89,7 @@ impl App {
 #[unsafe(no_mangle)]
 extern "C" fn rust_main() {
     self_test::before_everything();
-    let options = Options { announce: ANNOUNCE, point_to_point: true };
+    let options = Options { announce: ANNOUNCE };
     let mut device = match Device::start(&options) {
         Ok(device) => device,
         Err(error) => {

@@ -24,3 +24,18 @@ const struct rekindle_policy rekindle_policy = {
 	.class_id = {REKINDLE_CLASS_ID},
 #endif
 };
+
+#ifdef CONFIG_REKINDLE_LINK_QUIET_MS
+#define QUIET_MS CONFIG_REKINDLE_LINK_QUIET_MS
+#else
+#define QUIET_MS 0
+#endif
+
+const struct rekindle_traffic rekindle_traffic = {
+	.takeover_ms = CONFIG_REKINDLE_TAKEOVER_MS,
+	.quiet_ms = QUIET_MS,
+	.window = CONFIG_REKINDLE_WINDOW,
+	.half_duplex = IS_ENABLED(CONFIG_REKINDLE_LINK_HALF_DUPLEX),
+	.point_to_point = IS_ENABLED(CONFIG_REKINDLE_LINK_POINT_TO_POINT),
+	.serial = IS_ENABLED(CONFIG_REKINDLE_LINK_UART),
+};

@@ -17,15 +17,6 @@ static const char *update_name(uint8_t state)
 	return state < ARRAY_SIZE(names) ? names[state] : "?";
 }
 
-/* PROTOCOL.md, outcome. */
-static const char *outcome_name(uint32_t outcome)
-{
-	static const char *const names[] = {"NONE",     "PENDING", "UNDER_TEST",    "CONFIRMED",
-					    "REVERTED", "REFUSED", "NOT_ATTEMPTED", "UNKNOWN"};
-
-	return outcome < ARRAY_SIZE(names) ? names[outcome] : "?";
-}
-
 int rekindle_shell_status(const struct shell *sh, size_t argc, char **argv)
 {
 	struct rekindle_state state;
@@ -60,7 +51,7 @@ int rekindle_shell_outcomes(const struct shell *sh, size_t argc, char **argv)
 		const struct rekindle_outcome *o = &state.outcome[i];
 
 		shell_fprintf(sh, SHELL_NORMAL, "attempt %u%s: %s", o->attempt,
-			      o->permanent ? ", permanent" : "", outcome_name(o->outcome));
+			      o->permanent ? ", permanent" : "", rekindle_outcome_name(o->outcome));
 		if (o->has_stage) {
 			shell_fprintf(sh, SHELL_NORMAL, ", stage %u, code %d", o->stage, o->code);
 		}

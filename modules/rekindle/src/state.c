@@ -47,6 +47,14 @@ void rekindle_publish(const struct rekindle_state *state)
 	k_spin_unlock(&lock, key);
 }
 
+const char *rekindle_outcome_name(uint32_t outcome)
+{
+	static const char *const names[] = {"NONE",     "PENDING", "UNDER_TEST",    "CONFIRMED",
+					    "REVERTED", "REFUSED", "NOT_ATTEMPTED", "UNKNOWN"};
+
+	return outcome < ARRAY_SIZE(names) ? names[outcome] : "?";
+}
+
 int rekindle_post(uint32_t word)
 {
 	return k_msgq_put(&words, &word, K_NO_WAIT);

@@ -6,6 +6,7 @@
 #include <zephyr/kernel.h>
 #include <zephyr/random/random.h>
 #include <zephyr/sys/atomic.h>
+#include <zephyr/sys/printk.h>
 #include <zephyr/sys/reboot.h>
 
 #include <rekindle/port.h>
@@ -79,6 +80,12 @@ void rekindle_watchdog_feed(void)
 }
 
 #endif
+
+void rekindle_panic(const char *file, size_t file_len, uint32_t line)
+{
+	printk("rekindle: panic at %.*s:%u\n", (int)file_len, file, line);
+	k_panic();
+}
 
 bool rekindle_claim_device(void)
 {

@@ -28,6 +28,9 @@ const REBOOT_PAUSE_MS: u32 = 250;
 /// Longest sleep, so that the application is asked now and then.
 const SLEEP_MAX_MS: u64 = 100;
 
+/// What holds before the application was first asked.
+const UNKNOWN: Status = Status { state: ApplianceState::Initializing, safe: false, error: 0 };
+
 /// What a device's application brings along. Every call comes from [`Device::turn`], on the
 /// thread that calls that, and must return within a fraction of the watchdog's timeout.
 pub trait Application {
@@ -116,8 +119,6 @@ impl From<Errno> for StartError {
 pub struct Options {
     /// The answer to a discovery.
     pub announce: DeviceAnnounce,
-    /// It is alone with its controller on the link.
-    pub point_to_point: bool,
 }
 
 /// Where the endpoint lies: it is larger than all the stack that it ever uses.
@@ -181,8 +182,8 @@ impl Device {
         let identity = Identity {
             address: system::device_address(),
             announce: options.announce,
-            point_to_point: options.point_to_point,
-            serial: true,
+            point_to_point: policy::point_to_point(),
+            serial: policy::serial(),
         };
         let boot = BootFacts {
             confirmed: boot::is_confirmed(),
@@ -193,7 +194,7 @@ impl Device {
         let config = policy::session(flash::layout()?, link.capacity());
         let appliance = Appliance::begin(place, identity, config, boot).map_err(StartError::Config)?;
         appliance.recall(0);
-        Ok(Self {
+        let device = Self {
             identity,
             boot,
             appliance,
@@ -206,7 +207,9 @@ impl Device {
             looked_ms: system::uptime_ms(),
             restart: Restart::No,
             quiet: false,
-        })
+        };
+        device.publish(device.looked_ms, UNKNOWN);
+        Ok(device)
     }
 
     /// Who this device is.
@@ -227,6 +230,18 @@ impl Device {
         self.appliance
     }
 
+    /// The application needs the device now: an update on its way ends.
+    pub fn emergency(&mut self) {
+        self.appliance.emergency();
+    }
+
+    /// Resets the device once everything is on flash and the application agrees.
+    pub fn request_reset(&mut self) {
+        if self.restart == Restart::No {
+            self.restart = Restart::Update;
+        }
+    }
+
     /// Received bytes lost since boot.
     #[must_use]
     pub fn overruns(&self) -> u32 {
@@ -239,11 +254,13 @@ impl Device {
         system::feed_watchdog();
         let now_ms = system::uptime_ms();
         self.receive(now_ms);
+        // A command may be about to be taken. That is made known before the application is
+        // asked, so that one which changes its state first and asks afterwards cannot miss it.
+        state::publish_busy(self.appliance.busy(now_ms) || !self.appliance.wants_bytes());
         let status = application.status(now_ms);
         self.appliance.set_status(status);
         self.try_image(now_ms, application);
         smp::turn(self.appliance, now_ms);
-        state::publish_busy(self.appliance.busy(now_ms));
         match self.appliance.poll(now_ms) {
             Output::Flash(op) => {
                 let mut buffer = [0; READ_MAX];

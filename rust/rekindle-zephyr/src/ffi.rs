@@ -31,6 +31,16 @@ pub(crate) struct Policy {
     pub(crate) class_id: [u8; 16],
 }
 
+#[repr(C)]
+pub(crate) struct Traffic {
+    pub(crate) takeover_ms: u32,
+    pub(crate) quiet_ms: u16,
+    pub(crate) window: u8,
+    pub(crate) half_duplex: bool,
+    pub(crate) point_to_point: bool,
+    pub(crate) serial: bool,
+}
+
 pub(crate) const OUTCOMES: usize = 4;
 
 #[repr(C)]
@@ -67,8 +77,8 @@ pub(crate) struct State {
 }
 
 // SAFETY: the signatures repeat those of the header; the header's types are fixed-width,
-// `size_t` is `usize` and `int` is `i32` on every target that Zephyr and Rust share. The
-// policy is constant.
+// `size_t` is `usize` and `int` is `i32` on every target that Zephyr and Rust share. Policy
+// and traffic are constant.
 unsafe extern "C" {
     pub(crate) fn rekindle_area_info(area: u8, info: *mut AreaInfo) -> i32;
     pub(crate) fn rekindle_area_read(area: u8, offset: u32, data: *mut u8, len: usize) -> i32;
@@ -89,6 +99,7 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_device_address() -> u64;
     pub(crate) safe fn rekindle_boot_number() -> u32;
 
+    pub(crate) fn rekindle_panic(file: *const u8, file_len: usize, line: u32);
     pub(crate) safe fn rekindle_claim_device() -> bool;
     pub(crate) safe fn rekindle_stack_unused() -> usize;
     pub(crate) safe fn rekindle_watchdog_feed();
@@ -99,10 +110,15 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_smp_confirmed() -> bool;
 
     pub(crate) safe static rekindle_policy: Policy;
+    pub(crate) safe static rekindle_traffic: Traffic;
     pub(crate) safe fn rekindle_busy() -> bool;
     pub(crate) safe fn rekindle_publish_busy(busy: bool);
     pub(crate) fn rekindle_publish(state: *const State);
     pub(crate) fn rekindle_take(word: *mut u32) -> bool;
+    #[cfg(feature = "c-api")]
+    pub(crate) safe fn rekindle_take_requests() -> u32;
+    #[cfg(feature = "c-api")]
+    pub(crate) safe fn rekindle_started(result: i32);
 
     pub(crate) safe fn rekindle_link_open() -> i32;
     pub(crate) fn rekindle_link_read(data: *mut u8, capacity: usize, timeout_ms: i32) -> usize;

@@ -9,6 +9,8 @@
 #![no_std]
 
 pub mod boot;
+#[cfg(feature = "c-api")]
+pub mod c_api;
 pub mod device;
 mod ffi;
 pub mod flash;

@@ -10,22 +10,34 @@ use crate::{ffi, trial};
 /// Bytes that a frame with data takes at most: a payload of 113 bytes, address, length and
 /// CRC, each byte stuffed, and both delimiters.
 const DATA_FRAME_MAX: u32 = 250;
-/// Largest window worth announcing: 24 frames are 2.4 KB on their way, a quarter of a second
-/// at 115200 Bd.
-const WINDOW_MAX: u32 = 24;
 
 /// The session's configuration on a link that holds `capacity` bytes.
 pub(crate) fn session(layout: Layout, capacity: u32) -> Config {
     let policy = &ffi::rekindle_policy;
-    let window = capacity.checked_div(DATA_FRAME_MAX).unwrap_or(1).clamp(1, WINDOW_MAX);
+    let traffic = &ffi::rekindle_traffic;
+    let room = capacity.checked_div(DATA_FRAME_MAX).unwrap_or(1);
+    let window = room.clamp(1, u32::from(traffic.window.max(1)));
     Config {
         window: u8::try_from(window).unwrap_or(1),
+        half_duplex: traffic.half_duplex,
+        quiet_ms: traffic.quiet_ms,
+        takeover_ms: traffic.takeover_ms,
         erase: if policy.erase_at_start { EraseMode::AtStart } else { EraseMode::Ahead },
         vendor: policy.has_vendor.then_some(policy.vendor_id),
         class: policy.has_class.then_some(policy.class_id),
         downgrade: if policy.refuse_downgrade { DowngradePolicy::Refuse } else { DowngradePolicy::Allow },
         ..Config::new(layout)
     }
+}
+
+/// Whether the device is alone with its controller on the link.
+pub(crate) fn point_to_point() -> bool {
+    ffi::rekindle_traffic.point_to_point
+}
+
+/// Whether bytes come with the timing of a serial line.
+pub(crate) fn serial() -> bool {
+    ffi::rekindle_traffic.serial
 }
 
 /// What a trial must meet.

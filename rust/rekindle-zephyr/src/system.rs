@@ -70,3 +70,10 @@ pub fn take_word() -> Option<u32> {
     // SAFETY: `word` is a valid, exclusive destination for the call.
     unsafe { ffi::rekindle_take(&raw mut word) }.then_some(word)
 }
+
+/// Stops the device where the session's code has panicked: what a panic handler does.
+pub fn panic(file: &str, line: u32) -> ! {
+    // SAFETY: `file` is valid for `file.len()` reads for the call, which keeps no pointer.
+    unsafe { ffi::rekindle_panic(file.as_ptr(), file.len(), line) };
+    reboot()
+}

@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rekindle/state.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -71,6 +73,24 @@ struct rekindle_policy {
 
 extern const struct rekindle_policy rekindle_policy;
 
+/** What Kconfig says about the link. */
+struct rekindle_traffic {
+	/** Idle time after which a session no longer counts. */
+	uint32_t takeover_ms;
+	/** Half duplex: silence after which the line is free. */
+	uint16_t quiet_ms;
+	/** Most frames to announce, 1 to 255; the link's capacity may allow fewer. */
+	uint8_t window;
+	/** Only one side of the link can send at a time. */
+	bool half_duplex;
+	/** The device is alone with its controller on the link. */
+	bool point_to_point;
+	/** Bytes come with the timing of a serial line: a silence ends a frame. */
+	bool serial;
+};
+
+extern const struct rekindle_traffic rekindle_traffic;
+
 int rekindle_area_info(uint8_t area, struct rekindle_area_info *info);
 int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len);
 int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len);
@@ -104,6 +124,9 @@ uint64_t rekindle_device_address(void);
 /** A number that differs from that of the boot before. To be called once per boot. */
 uint32_t rekindle_boot_number(void);
 
+/** Says where the session's code panicked, and stops as a fatal error does. */
+void rekindle_panic(const char *file, size_t file_len, uint32_t line);
+
 /** True for the first caller of this boot, false for every other; from any thread. */
 bool rekindle_claim_device(void);
 
@@ -113,64 +136,18 @@ size_t rekindle_stack_unused(void);
 /** Puts the watchdog's reset off; does nothing without REKINDLE_WATCHDOG. */
 void rekindle_watchdog_feed(void);
 
-/** Attempts whose outcome is kept. */
-#define REKINDLE_OUTCOMES 4
-
-/** One attempt to install an update, as OUTCOME in PROTOCOL.md has it. */
-struct rekindle_outcome {
-	uint32_t attempt;
-	/** How it ended: a number of PROTOCOL.md, outcome. */
-	uint32_t outcome;
-	/** The last stage of its self-test, and its code; only if @ref has_stage. */
-	uint32_t stage;
-	int32_t code;
-	/** Causes of the reset that ended it (hwinfo's RESET_* bits). */
-	uint32_t reset_cause;
-	bool has_stage;
-	bool permanent;
-};
-
-/** The device, as it was a moment ago. */
-struct rekindle_state {
-	uint64_t address;
-	uint32_t boot_number;
-	uint32_t reset_cause;
-	/** Bytes of the update that were received, and its size; 0 without an update. */
-	uint32_t received;
-	uint32_t size;
-	/** Version of the running image. */
-	uint32_t version_build;
-	uint16_t version_revision;
-	uint8_t version_major;
-	uint8_t version_minor;
-	/** State of the update: 0 idle, 1 receiving, 2 received, 3 verified, 4 activated. */
-	uint8_t update;
-	/** State of the appliance, as STATE_DATA reports it. */
-	uint8_t appliance;
-	/** Number of outcomes that follow, the newest first. */
-	uint8_t outcomes;
-	/** The running image is not under test. */
-	bool confirmed;
-	bool busy;
-	/** The next reset, whatever its cause, installs an update. */
-	bool swap_pending;
-	struct rekindle_outcome outcome[REKINDLE_OUTCOMES];
-};
-
-/**
- * Whether an update is on its way, pending or under test, so that nothing may be started
- * which a reset or a stalled CPU would harm. From any thread and from interrupts.
- *
- * An application that changes its state first and asks afterwards cannot race an update:
- * the session asks for the state before each step.
- */
-bool rekindle_busy(void);
-/** Copies the device's state; from any thread. */
-void rekindle_state(struct rekindle_state *state);
-
 /** For the session: makes its state known to @ref rekindle_busy and @ref rekindle_state. */
 void rekindle_publish_busy(bool busy);
 void rekindle_publish(const struct rekindle_state *state);
+
+/** What other threads ask of the session of an application in C, as bits. */
+#define REKINDLE_REQUEST_EMERGENCY 1U
+#define REKINDLE_REQUEST_RESET     2U
+
+/** For the session: takes what was asked for since the last call. */
+uint32_t rekindle_take_requests(void);
+/** For the session: it runs (0), or why it cannot. */
+void rekindle_started(int result);
 
 /**
  * Leaves a word for the session's application, to be taken in its loop: how other threads
