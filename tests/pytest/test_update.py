@@ -40,7 +40,8 @@ def test_push_test_boot_confirm(machine: Machine, images: Images, rekindle: Reki
     image = images.make("1.0.0")
     result = rekindle.push(image)
     assert_confirmed(result, "1.0.0")
-    assert result.done["bytes_sent"] == image.stat().st_size
+    # A machine under load answers late now and then, and bytes are sent again.
+    assert result.done["bytes_sent"] - result.done["bytes_again"] == image.stat().st_size
     assert_runs(rekindle, "1.0.0")
     assert_in_primary_slot(machine, image)
 

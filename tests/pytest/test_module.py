@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The module's CMake for applications in C: which Rust target, which toolchain, what is rebuilt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from machine import Build
+from rekindle import ROOT
+
+CMAKE = ROOT / "modules/rekindle/cmake"
+
+TARGETS = {
+    "CPU_CORTEX_M0PLUS": "thumbv6m-none-eabi",
+    "CPU_CORTEX_M3": "thumbv7m-none-eabi",
+    "CPU_CORTEX_M4": "thumbv7em-none-eabi",
+    "CPU_CORTEX_M4 FPU FP_SOFTABI": "thumbv7em-none-eabi",
+    "CPU_CORTEX_M4 FPU FP_HARDABI": "thumbv7em-none-eabihf",
+    "CPU_CORTEX_M7 FPU FP_HARDABI": "thumbv7em-none-eabihf",
+    "CPU_CORTEX_M23": "thumbv8m.base-none-eabi",
+    "CPU_CORTEX_M33": "thumbv8m.main-none-eabi",
+    "CPU_CORTEX_M33 FPU FP_HARDABI": "thumbv8m.main-none-eabihf",
+    "RISCV RISCV_ISA_RV32I": "riscv32i-unknown-none-elf",
+    "RISCV RISCV_ISA_RV32I RISCV_ISA_EXT_M RISCV_ISA_EXT_C": "riscv32imc-unknown-none-elf",
+    "RISCV RISCV_ISA_RV32I RISCV_ISA_EXT_M RISCV_ISA_EXT_A RISCV_ISA_EXT_C": "riscv32imac-unknown-none-elf",
+    "RISCV RISCV_ISA_RV32I RISCV_ISA_EXT_M RISCV_ISA_EXT_A RISCV_ISA_EXT_C FPU FLOAT_HARD": "riscv32imafc-unknown-none-elf",
+    "RISCV RISCV_ISA_RV32I RISCV_ISA_EXT_M RISCV_ISA_EXT_C FPU FLOAT_HARD": "",
+    "RISCV RISCV_ISA_RV32E": "",
+    "RISCV 64BIT": "",
+    "ARCH_POSIX": "",
+    "XTENSA": "",
+}
+
+
+def run_script(directory: Path, text: str, **environment: str) -> subprocess.CompletedProcess:
+    script = directory / "probe.cmake"
+    script.write_text(text)
+    return subprocess.run(
+        ["cmake", "-P", script], capture_output=True, text=True, check=False, env=environment or None
+    )
+
+
+@pytest.mark.parametrize(("options", "target"), TARGETS.items())
+def test_each_cpu_has_its_rust_target(tmp_path: Path, options: str, target: str):
+    settings = "".join(f"set(CONFIG_{option} y)\n" for option in options.split())
+    done = run_script(
+        tmp_path,
+        f'{settings}include({CMAKE}/rust_target.cmake)\nrekindle_rust_target(found)\nmessage("<${{found}}>")\n',
+    )
+    assert done.stderr.strip() == f"<{target}>"
+
+
+def ask_for_rust(directory: Path, target: str, path: Path) -> str:
+    done = run_script(
+        directory,
+        f"include({CMAKE}/rust_toolchain.cmake)\nset(ENV{{PATH}} {path})\n"
+        f"rekindle_find_rust(rust {target} {directory})\n",
+    )
+    assert done.returncode != 0
+    return " ".join(done.stderr.split())
+
+
+def test_a_missing_cargo_is_named(tmp_path: Path):
+    said = ask_for_rust(tmp_path, "thumbv8m.main-none-eabi", tmp_path)
+    assert "there is no cargo in PATH" in said and "https://rustup.rs" in said
+
+
+def test_a_missing_target_is_named(tmp_path: Path):
+    for tool in ["cargo", "rustc"]:
+        (tmp_path / tool).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / tool).chmod(0o755)
+    said = ask_for_rust(tmp_path, "thumbv6m-none-eabi", tmp_path)
+    assert "rustup target add thumbv6m-none-eabi" in said
+
+
+def test_a_changed_rust_file_is_built_again(build: Build):
+    directory = build.application.parent
+
+    def would_build() -> str:
+        return subprocess.run(
+            ["ninja", "-C", directory, "-n"], capture_output=True, text=True, check=True
+        ).stdout
+
+    # Deep down in a crate that the library's own manifest does not even name.
+    source = ROOT / "rust/fusain/src/frame.rs"
+    before = source.stat()
+    assert "building the session" not in would_build()
+    try:
+        source.touch()
+        assert "building the session" in would_build()
+    finally:
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
