@@ -81,9 +81,10 @@ def test_the_last_outcomes_are_kept(machine: Machine, images: Images, rekindle: 
         r"attempt 1: REVERTED, stage 2, code 0, ",
     )
     machine.shell("appliance status", r"version 1\.0\.2\+0, confirmed\s+update idle")
-    # and by the controller, the newest.
-    newest = rekindle.status()["outcome"]
-    assert (newest["attempt"], newest["outcome"], newest["total"]) == (3, "CONFIRMED", 3)
+    # and by the controller.
+    told = [(one["attempt"], one["outcome"], one["stage"]) for one in rekindle.status()["outcomes"]]
+    assert told[1:] == [(2, "REVERTED", 1), (1, "REVERTED", 2)]
+    assert told[0][:2] == (3, "CONFIRMED")
 
 
 def test_a_revert_waits_until_the_appliance_may_be_reset(

@@ -74,6 +74,11 @@ fn an_image_that_fails_its_self_test_is_reported_as_reverted() {
     // A good one goes straight after.
     let good = desk.image("3.0.0", 30_000, "");
     assert_eq!(push(&device, &good, &[]).says(0, "").last()["completion"], "confirmed");
+    // Both are still on record, the newest first.
+    let status = device.ask(&["status"]).says(0, "").last();
+    let told: Vec<_> = status["outcomes"].as_array().unwrap().iter().collect();
+    assert_eq!(told.iter().map(|one| &one["outcome"]).collect::<Vec<_>>(), ["CONFIRMED", "REVERTED"]);
+    assert_eq!((&told[1]["stage"], &told[1]["code"]), (&4.into(), &(-12).into()));
 }
 
 #[test]

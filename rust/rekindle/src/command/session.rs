@@ -243,7 +243,7 @@ fn reset_cause(bits: u32) -> String {
 }
 
 /// The status of a device, for people.
-pub(crate) fn status_text(device: &Device, report: &Report) -> String {
+pub(crate) fn status_text(device: &Device, report: &Report, outcomes: &[OutcomeReport]) -> String {
     let mut lines = vec![format!("device {} at {}", device.address, device.to)];
     match &report.info {
         Some(info) => {
@@ -274,9 +274,10 @@ pub(crate) fn status_text(device: &Device, report: &Report) -> String {
         }
         lines.push(line);
     }
-    if let Some(outcome) = report.outcome.filter(|outcome| outcome.outcome != BootOutcome::None) {
-        let why = why_not(&outcome).map(|why| format!("; {why}")).unwrap_or_default();
-        lines.push(format!("  last update  {}{why}", outcome.outcome));
+    for (index, outcome) in outcomes.iter().filter(|one| one.outcome != BootOutcome::None).enumerate() {
+        let why = why_not(outcome).map(|why| format!("; {why}")).unwrap_or_default();
+        let which = if index == 0 { "last update" } else { "before that" };
+        lines.push(format!("  {which}  {}{why}", outcome.outcome));
     }
     lines.join("\n")
 }

@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `status` and `abort`: questions with one answer.
 
-use rekindle_session::sender::Plan;
+use fusain::OutcomeReport;
+use rekindle_client::drive::DriveEvent;
+use rekindle_session::sender::{Plan, SenderEvent};
+use serde_json::Value;
 
 use super::session::{Purpose, carry_out, status_text, to_json};
 use crate::cli::Device;
 use crate::exit::Outcome;
+use crate::message_json;
 use crate::output::Output;
 
 pub(crate) fn run(device: &Device, output: Output) -> Outcome {
-    let done = carry_out(device, Plan::status_only(), &[], Purpose::Question, output, &mut |_| {})?;
-    output.print(&to_json(device, &done), status_text(device, &done.report))
+    // The newest first; a device that reboots meanwhile may tell one of them twice.
+    let mut outcomes: Vec<OutcomeReport> = Vec::new();
+    let mut collect = |event: &DriveEvent<'_>| {
+        if let DriveEvent::Sender(SenderEvent::Outcome(report), _) = event {
+            outcomes.retain(|known| known.attempt != report.attempt);
+            outcomes.push(*report);
+        }
+    };
+    let done = carry_out(device, Plan::status_only(), &[], Purpose::Question, output, &mut collect)?;
+    outcomes.sort_by_key(|report| std::cmp::Reverse(report.attempt));
+    let mut json = to_json(device, &done);
+    json["outcomes"] = Value::Array(outcomes.iter().map(message_json::outcome).collect());
+    output.print(&json, status_text(device, &done.report, &outcomes))
 }
 
 pub(crate) fn abort(device: &Device, output: Output) -> Outcome {
