@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `status` and `abort`: questions with one answer.
 
+use core::cmp::Reverse;
+
 use fusain::OutcomeReport;
 use rekindle_client::drive::DriveEvent;
 use rekindle_session::sender::{Plan, SenderEvent};
@@ -22,9 +24,11 @@ pub(crate) fn run(device: &Device, output: Output) -> Outcome {
         }
     };
     let done = carry_out(device, Plan::status_only(), &[], Purpose::Question, output, &mut collect)?;
-    outcomes.sort_by_key(|report| std::cmp::Reverse(report.attempt));
+    outcomes.sort_by_key(|report| Reverse(report.attempt));
     let mut json = to_json(device, &done);
-    json["outcomes"] = Value::Array(outcomes.iter().map(message_json::outcome).collect());
+    if let Value::Object(fields) = &mut json {
+        fields.insert("outcomes".to_owned(), outcomes.iter().map(message_json::outcome).collect());
+    }
     output.print(&json, status_text(device, &done.report, &outcomes))
 }
 
