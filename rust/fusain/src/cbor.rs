@@ -65,22 +65,17 @@ pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
     }
 }
 
-/// The head of an item.
-#[derive(Clone, Copy)]
-pub(crate) struct Head {
-    /// Its first byte.
-    pub(crate) first: u8,
-    /// Its argument; 0 where the item is of indefinite length.
-    pub(crate) argument: u64,
-}
+/// The first byte of an item's head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First(pub(crate) u8);
 
-impl Head {
-    pub(crate) const fn major(&self) -> u8 {
-        self.first >> 5
+impl First {
+    pub(crate) const fn major(self) -> u8 {
+        self.0 >> 5
     }
 
-    pub(crate) const fn is_indefinite(&self) -> bool {
-        self.first & INFO == INFO
+    pub(crate) const fn is_indefinite(self) -> bool {
+        self.0 & INFO == INFO
     }
 }
 
@@ -89,9 +84,15 @@ impl Head {
 pub(crate) struct Items<'a> {
     /// What has not been read yet.
     pub(crate) rest: &'a [u8],
+    /// Argument of the head read last; 0 where its item is of indefinite length.
+    pub(crate) argument: u64,
 }
 
 impl<'a> Items<'a> {
+    pub(crate) const fn new(rest: &'a [u8]) -> Self {
+        Self { rest, argument: 0 }
+    }
+
     /// Consumes so many bytes, if there are so many.
     pub(crate) fn take(&mut self, length: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -101,7 +102,7 @@ impl<'a> Items<'a> {
 
     /// Consumes the head of the next item, whatever it is; `None` where it is cut short or not well-formed.
     #[inline(never)]
-    pub(crate) fn head(&mut self) -> Option<Head> {
+    pub(crate) fn head(&mut self) -> Option<First> {
         // The longest head. Whatever of it is not there is found missing behind.
         let mut bytes = [0; 9];
         bytes.iter_mut().zip(self.rest).for_each(|(to, from)| *to = *from);
@@ -109,20 +110,21 @@ impl<'a> Items<'a> {
         let first = replace(info, *info & INFO);
         let indefinite =
             matches!(first, BYTES_INDEFINITE | TEXT_INDEFINITE | ARRAY_INDEFINITE | MAP_INDEFINITE | BREAK);
-        let (argument, length) = if indefinite {
-            (0, 1)
-        } else {
+        let mut length = 1;
+        self.argument = 0;
+        if !indefinite {
             let mut decoder = Decoder::new(&bytes);
-            (decoder.u64().ok()?, decoder.position())
-        };
+            self.argument = decoder.u64().ok()?;
+            length = decoder.position();
+        }
         self.rest = self.rest.get(length..)?;
-        Some(Head { first, argument })
+        Some(First(first))
     }
 
     /// Consumes the head of an array or a map, whose items come next.
     pub(crate) fn enter(&mut self, wanted: u8) -> Option<Open> {
-        let head = self.head()?;
-        if head.major() == wanted { Open::new(head) } else { None }
+        let first = self.head()?;
+        if first.major() == wanted { Open::new(first, self.argument) } else { None }
     }
 
     /// Consumes one item, however it is nested, down to [`NESTING_MAX`]. Returns `None` where the CBOR is cut
@@ -132,16 +134,16 @@ impl<'a> Items<'a> {
         let mut stack = [Open::NOTHING; NESTING_MAX];
         let mut depth = 0;
         loop {
-            let head = self.head()?;
-            match head.major() {
+            let first = self.head()?;
+            match first.major() {
                 major::UNSIGNED | major::NEGATIVE => {}
                 // Floats and simple values are all head; a break has nothing to end here.
-                major::SIMPLE if head.first != BREAK => {}
-                major::BYTES | major::TEXT if !head.is_indefinite() => {
-                    self.take(head.argument)?;
+                major::SIMPLE if first.0 != BREAK => {}
+                major::BYTES | major::TEXT if !first.is_indefinite() => {
+                    self.take(self.argument)?;
                 }
                 _ => {
-                    *stack.get_mut(depth)? = Open::new(head)?;
+                    *stack.get_mut(depth)? = Open::new(first, self.argument)?;
                     depth += 1;
                 }
             }
@@ -162,31 +164,30 @@ impl<'a> Items<'a> {
 /// A container that has been entered, and what is still to come of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Open {
-    /// The first byte of its head.
-    first: u8,
+    first: First,
     /// Items to come. Where nothing tells their number: 1 before the value of a map's entry, else 0.
     left: u8,
 }
 
 impl Open {
-    const NOTHING: Self = Self { first: NULL, left: 0 };
+    const NOTHING: Self = Self { first: First(NULL), left: 0 };
 
-    fn new(head: Head) -> Option<Self> {
-        let left = match head.major() {
+    fn new(first: First, argument: u64) -> Option<Self> {
+        let left = match first.major() {
             major::SIMPLE => return None,
-            _ if head.is_indefinite() => 0,
+            _ if first.is_indefinite() => 0,
             major::TAG => 1,
             // A payload cannot hold as many items as would not fit the count.
-            major::MAP => u8::try_from(head.argument).ok()?.checked_mul(2)?,
-            _ => u8::try_from(head.argument).ok()?,
+            major::MAP => u8::try_from(argument).ok()?.checked_mul(2)?,
+            _ => u8::try_from(argument).ok()?,
         };
-        Some(Self { first: head.first, left })
+        Some(Self { first, left })
     }
 
     /// Says whether the container ends here, and otherwise counts the item that comes next.
     #[inline(never)]
     pub(crate) fn ends(&mut self, items: &mut Items<'_>) -> Option<bool> {
-        if self.first & INFO != INFO {
+        if !self.first.is_indefinite() {
             let ends = self.left == 0;
             self.left = self.left.saturating_sub(1);
             return Some(ends);
@@ -196,11 +197,11 @@ impl Open {
             items.take(1)?;
             return (self.left == 0).then_some(true);
         }
-        match self.first {
+        match self.first.0 {
             MAP_INDEFINITE => self.left ^= 1,
             ARRAY_INDEFINITE => {}
             // A string in parts: strings of its own type that are not in parts themselves.
-            _ if next == self.first || next >> 5 != self.first >> 5 => return None,
+            first if next == first || next >> 5 != first >> 5 => return None,
             _ => {}
         }
         Some(false)
@@ -208,7 +209,7 @@ impl Open {
 
     /// Says whether exactly `count` items come, as far as the container tells beforehand.
     pub(crate) const fn may_hold(&self, count: u8) -> bool {
-        self.first & INFO == INFO || self.left == count
+        self.first.is_indefinite() || self.left == count
     }
 }
 

@@ -35,6 +35,7 @@ impl<'a> Command<'a> {
     ///
     /// A payload without an envelope, or a command whose content is wrong;
     /// [`DecodeError::invalid_command`] is the answer to it.
+    #[inline(never)]
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, DecodeError> {
         let code = message_code(payload)?;
         if !matches!(code, OtaStart::CODE..=OtaQuery::CODE | ExtensionRequest::CODE | OtaAbort::CODE) {

@@ -74,9 +74,7 @@ impl Extension {
             INFO => Self::Info(Info::load(&mut fields)),
             OUTCOME_REQUEST => Self::OutcomeRequest { index: number(&mut fields, 3) },
             OUTCOME => Self::Outcome(OutcomeReport::load(&mut fields)),
-            operation => {
-                Self::Other { magic: EXTENSION_MAGIC, version: EXTENSION_VERSION, operation }
-            }
+            operation => Self::Other { magic: EXTENSION_MAGIC, version: EXTENSION_VERSION, operation },
         };
         fields.finish(message)
     }

@@ -9,7 +9,7 @@
 //! there is none. A field that is wrong or missing meanwhile reads as zero. Thus a message is read by a plain list
 //! of calls, and no error has to be carried from each of them.
 
-use crate::cbor::{Head, Items, NULL, UNDEFINED, Writer, major, message_code};
+use crate::cbor::{First, Items, NULL, UNDEFINED, Writer, major, message_code};
 use crate::error::{Constraint, DecodeError};
 
 /// Keys 0 to 12 are all that any message uses.
@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
     fn walk(&mut self) -> Option<Option<u8>> {
         // The head of the code is one byte or two; see `message_code`.
         let head = if self.code > 0x17 || self.payload.get(1) == Some(&0x18) { 3 } else { 2 };
-        let mut items = Items { rest: self.payload.get(head..)? };
+        let mut items = Items::new(self.payload.get(head..)?);
         let mut doubled = None;
         if matches!(items.rest, [NULL | UNDEFINED, ..]) {
             items.take(1)?;
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
             while !map.ends(&mut items)? {
                 let key = items.head()?;
                 let known = match key.major() {
-                    major::UNSIGNED => usize::try_from(key.argument).ok(),
+                    major::UNSIGNED => usize::try_from(items.argument).ok(),
                     major::NEGATIVE => None,
                     _ => return None,
                 };
@@ -102,35 +102,36 @@ impl<'a> Fields<'a> {
 
     /// The value of `key`, and all that follows it. If it is not there, the envelope, which is no value.
     pub(crate) fn value(&self, key: u8) -> Items<'a> {
-        Items { rest: self.payload.get(self.place(key)..).unwrap_or_default() }
+        Items::new(self.payload.get(self.place(key)..).unwrap_or_default())
     }
 
     /// Begins to read the value of `key`: its head, and what follows that.
     #[inline(never)]
-    pub(crate) fn item(&self, key: u8) -> (Head, Items<'a>) {
+    pub(crate) fn item(&self, key: u8) -> (First, Items<'a>) {
         let mut items = self.value(key);
         // It was whole in the walk.
-        let head = items.head().unwrap_or(Head { first: NULL, argument: 0 });
-        (head, items)
+        let first = items.head().unwrap_or(First(NULL));
+        (first, items)
     }
 
     /// Reads an unsigned integer of any width.
     #[inline(never)]
     pub(crate) fn number(&mut self, key: u8) -> u64 {
-        let (head, _) = self.item(key);
-        if head.major() != major::UNSIGNED {
+        let (first, items) = self.item(key);
+        if first.major() != major::UNSIGNED {
             self.refuse(key, Constraint::TypeMismatch);
             return 0;
         }
-        head.argument
+        items.argument
     }
 
     /// Reads a byte string.
     #[inline(never)]
     pub(crate) fn bytes(&mut self, key: u8) -> &'a [u8] {
-        let (head, mut items) = self.item(key);
-        if head.major() == major::BYTES && !head.is_indefinite() 
-            && let Some(bytes) = items.take(head.argument)
+        let (first, mut items) = self.item(key);
+        if first.major() == major::BYTES
+            && !first.is_indefinite()
+            && let Some(bytes) = items.take(items.argument)
         {
             return bytes;
         }

@@ -288,7 +288,7 @@ fn rewrite(bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
             let mut entry = Vec::new();
             integer(key, u, &mut entry)?;
             let number = decoder.clone().int();
-            let mut items = Items { rest: bytes.get(value..).unwrap_or_default() };
+            let mut items = Items::new(bytes.get(value..).unwrap_or_default());
             items.skip();
             decoder.set_position(bytes.len() - items.rest.len());
             match number {

@@ -202,28 +202,33 @@ impl Version {
         if !array.may_hold(4) {
             return Err(Constraint::ValueInvalid);
         }
-        let mut numbers = [0; 4];
-        for number in &mut numbers {
+        let mut numbers = [0_u32; 4];
+        let mut fits = true;
+        for (number, max) in numbers.iter_mut().zip([0xFF, 0xFF, 0xFFFF, u32::MAX]) {
             // An array of indefinite length may be too short.
             if array.ends(&mut items) != Some(false) {
                 return Err(Constraint::ValueInvalid);
             }
-            let head = items.head().filter(|head| head.major() == major::UNSIGNED);
-            *number = head.ok_or(Constraint::TypeMismatch)?.argument;
+            let first = items.head();
+            if first.is_none_or(|first| first.major() != major::UNSIGNED) {
+                return Err(Constraint::TypeMismatch);
+            }
+            let argument = u32::try_from(items.argument).ok();
+            *number = argument.filter(|number| *number <= max).unwrap_or_else(|| {
+                fits = false;
+                0
+            });
         }
         if array.ends(&mut items) != Some(true) {
             return Err(Constraint::ValueInvalid);
         }
-        let [first, minor, revision, build] = numbers;
-        let version = || {
-            Some(Self {
-                major: first.try_into().ok()?,
-                minor: minor.try_into().ok()?,
-                revision: revision.try_into().ok()?,
-                build: build.try_into().ok()?,
-            })
-        };
-        version().ok_or(Constraint::ValueTooHigh)
+        if !fits {
+            return Err(Constraint::ValueTooHigh);
+        }
+        let [major, minor, revision, build] = numbers;
+        let ([major, ..], [minor, ..]) = (major.to_le_bytes(), minor.to_le_bytes());
+        let [low, high, ..] = revision.to_le_bytes();
+        Ok(Self { major, minor, revision: u16::from_le_bytes([low, high]), build })
     }
 }
 

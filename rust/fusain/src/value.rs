@@ -37,11 +37,11 @@ narrow!(u8, u16, u32);
 
 /// Reads an integer of either sign: whether it is negative, and then -1 less its value.
 fn integer(fields: &mut Fields<'_>, key: u8) -> (bool, u64) {
-    let (head, _) = fields.item(key);
-    if head.major() > major::NEGATIVE {
+    let (first, items) = fields.item(key);
+    if first.major() > major::NEGATIVE {
         fields.refuse(key, Constraint::TypeMismatch);
     }
-    (head.major() == major::NEGATIVE, head.argument)
+    (first.major() == major::NEGATIVE, items.argument)
 }
 
 impl Value<'_> for i32 {
@@ -64,11 +64,11 @@ impl Value<'_> for i32 {
 
 impl Value<'_> for bool {
     fn read(fields: &mut Fields<'_>, key: u8) -> Self {
-        let (head, _) = fields.item(key);
-        if !matches!(head.first, FALSE | TRUE) {
+        let (first, _) = fields.item(key);
+        if !matches!(first.0, FALSE | TRUE) {
             fields.refuse(key, Constraint::TypeMismatch);
         }
-        head.first == TRUE
+        first.0 == TRUE
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
@@ -120,12 +120,12 @@ const FLOAT_64: u8 = 0xFB;
 /// Any width of float, and integers too: JavaScript peers send a whole number as an integer.
 impl Value<'_> for f64 {
     fn read(fields: &mut Fields<'_>, key: u8) -> Self {
-        let (head, _) = fields.item(key);
+        let (first, items) = fields.item(key);
         // The bits of a float are its head's argument, no wider than the float.
-        match head.first {
-            FLOAT_16 => half(u16::try_from(head.argument).unwrap_or(0)),
-            FLOAT_32 => Self::from(f32::from_bits(u32::try_from(head.argument).unwrap_or(0))),
-            FLOAT_64 => Self::from_bits(head.argument),
+        match first.0 {
+            FLOAT_16 => half(u16::try_from(items.argument).unwrap_or(0)),
+            FLOAT_32 => Self::from(f32::from_bits(u32::try_from(items.argument).unwrap_or(0))),
+            FLOAT_64 => Self::from_bits(items.argument),
             // An integer beyond 53 bits loses its last digits as it would in the peer's own arithmetic, which
             // has a negative one as -1 less its argument.
             _ => match integer(fields, key) {
