@@ -28,6 +28,24 @@ pub mod flags {
     pub const COMPRESSED_ARM_THUMB: u32 = 0x0000_0800;
 }
 
+/// What is wrong with a header by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Flaw {
+    Magic,
+    HeaderSize,
+    Empty,
+}
+
+impl Flaw {
+    pub(crate) const fn error(self, found: u32, header: &Header) -> ImageError {
+        match self {
+            Self::Magic => ImageError::Magic { found },
+            Self::HeaderSize => ImageError::HeaderSize { size: header.header_size },
+            Self::Empty => ImageError::Empty,
+        }
+    }
+}
+
 /// Header of an image (`struct image_header`; MCUboot design.md, "Image format").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -52,14 +70,17 @@ impl Header {
     /// [`ImageError::TooShort`], [`ImageError::Magic`], [`ImageError::HeaderSize`] (below 32),
     /// [`ImageError::Empty`] (no body). Lengths against the room there is are [`Scan`](crate::Scan)'s to check.
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
+        let (magic, header) = Self::read(bytes).ok_or(ImageError::TooShort)?;
+        header.check(magic).map_err(|flaw| flaw.error(magic, &header))?;
+        Ok(header)
+    }
+
+    /// Takes magic and header apart, whatever they are; `None` for too few bytes.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(u32, Self)> {
         let (words, _) = bytes.as_chunks::<4>();
         let [magic, load_addr, sizes, image_size, flags, release, build, _reserved, ..] = *words else {
-            return Err(ImageError::TooShort);
+            return None;
         };
-        let found = u32::from_le_bytes(magic);
-        if found != HEADER_MAGIC {
-            return Err(ImageError::Magic { found });
-        }
         let [header0, header1, protected0, protected1] = sizes;
         let [major, minor, revision0, revision1] = release;
         let header = Self {
@@ -75,13 +96,20 @@ impl Header {
                 build: u32::from_le_bytes(build),
             },
         };
-        if usize::from(header.header_size) < HEADER_SIZE {
-            return Err(ImageError::HeaderSize { size: header.header_size });
+        Some((u32::from_le_bytes(magic), header))
+    }
+
+    /// Checks what can be checked without knowing how many bytes there are.
+    pub(crate) fn check(&self, magic: u32) -> Result<(), Flaw> {
+        if magic != HEADER_MAGIC {
+            Err(Flaw::Magic)
+        } else if usize::from(self.header_size) < HEADER_SIZE {
+            Err(Flaw::HeaderSize)
+        } else if self.image_size == 0 {
+            Err(Flaw::Empty)
+        } else {
+            Ok(())
         }
-        if header.image_size == 0 {
-            return Err(ImageError::Empty);
-        }
-        Ok(header)
     }
 
     /// The bytes [`parse`](Self::parse) reads; the last word is zero, as MCUboot leaves it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A walk over an image that lies anywhere, without reading it whole.
 
+use crate::header::Flaw;
 use crate::{Header, ImageError, tlv};
 
 /// Walks over header and TLVs of an image that lies anywhere (flash, file), in one pass and constant memory,
@@ -26,18 +27,22 @@ use crate::{Header, ImageError, tlv};
 /// # }
 /// # assert!(check(31).is_err());
 /// ```
+// What every step touches comes first, where Thumb's short loads and stores reach it.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Scan {
-    limit: u32,
-    wanted_key: Option<[u8; 32]>,
     state: State,
+    protected: bool,
+    have_hash: bool,
+    /// The head read last: of a TLV its type and length, of an area its magic and size, and the image's magic.
+    head: (u16, u16),
     /// Next byte to look at.
     cursor: u32,
     /// End of the area under the cursor.
     end: u32,
-    protected: bool,
-    have_hash: bool,
+    limit: u32,
     summary: Summary,
+    wanted_key: Option<[u8; 32]>,
 }
 
 /// What a [`Scan`] wants next.
@@ -116,9 +121,28 @@ enum State {
     Header,
     AreaHead,
     TlvHead,
-    Value { kind: u16, len: u16 },
+    Value,
     Done,
-    Failed(ImageError),
+    Failed(Fault),
+}
+
+/// What is wrong at the cursor. The numbers that an [`ImageError`] names beside it stand in the scan, so that a walk
+/// does not have to carry them: a device asks for none of them.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    TooShort,
+    Header(Flaw),
+    PastEnd,
+    AreaMagic,
+    AreaSize,
+    ProtectedSize,
+    TlvOverrun,
+    TlvLength,
+    Duplicate,
+    Misplaced,
+    HashUnsupported,
+    HashMissing,
+    Misfed,
 }
 
 impl Scan {
@@ -140,7 +164,8 @@ impl Scan {
         Self {
             limit,
             wanted_key: None,
-            state: if limit < HEADER_LEN { State::Failed(ImageError::TooShort) } else { State::Header },
+            state: if limit < HEADER_LEN { State::Failed(Fault::TooShort) } else { State::Header },
+            head: (0, 0),
             cursor: 0,
             end: 0,
             protected: false,
@@ -174,25 +199,39 @@ impl Scan {
     /// Says which bytes are wanted next; stays the same until they are fed.
     #[must_use]
     pub const fn step(&self) -> Step {
-        let len = match self.state {
+        match self.wanted() {
+            0 => Step::Done,
+            len => Step::Read { offset: self.cursor, len },
+        }
+    }
+
+    /// The number of bytes wanted next. Every value that is wanted has some.
+    const fn wanted(&self) -> u32 {
+        match self.state {
             State::Header => HEADER_LEN,
             State::AreaHead | State::TlvHead => tlv::HEAD_SIZE,
-            State::Value { len, .. } => len as u32,
-            State::Done | State::Failed(_) => return Step::Done,
-        };
-        Step::Read { offset: self.cursor, len }
+            State::Value => self.head.1 as u32,
+            State::Done | State::Failed(_) => 0,
+        }
     }
 
     /// Takes the bytes that [`step`](Self::step) asked for.
     ///
     /// # Errors
     /// What is wrong with the image; the scan is over then. [`ImageError::Misfed`] for a wrong number of bytes.
+    #[inline(always)]
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        let result = self.advance(bytes);
-        if let Err(error) = result {
-            self.state = State::Failed(error);
+        self.take(bytes);
+        match self.state {
+            // Inlined: who only asks whether there was an error does not pay for its making.
+            State::Failed(fault) => Err(self.error(fault)),
+            _ => Ok(()),
         }
-        result
+    }
+
+    #[inline(never)]
+    fn take(&mut self, bytes: &[u8]) {
+        self.state = self.advance(bytes).unwrap_or_else(State::Failed);
     }
 
     /// What was found, once [`step`](Self::step) says [`Step::Done`] and there was no error.
@@ -211,80 +250,102 @@ impl Scan {
     pub const fn finish(&self) -> Result<Summary, ImageError> {
         match self.state {
             State::Done => Ok(self.summary),
-            State::Failed(error) => Err(error),
+            State::Failed(fault) => Err(self.error(fault)),
             _ => Err(ImageError::Misfed),
         }
     }
 
-    fn advance(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        match self.step() {
-            Step::Read { len, .. } if usize::try_from(len) == Ok(bytes.len()) => {}
-            _ => return Err(ImageError::Misfed),
-        }
-        match self.state {
-            State::Header => self.header(bytes),
-            State::AreaHead => self.area_head(head(bytes)?),
-            State::TlvHead => self.tlv_head(head(bytes)?),
-            State::Value { kind, len } => {
-                self.value(kind, bytes);
-                self.next_tlv(u32::from(len))
+    /// The fault with all that belongs to it.
+    #[inline(always)]
+    const fn error(&self, fault: Fault) -> ImageError {
+        let (offset, limit, header) = (self.cursor, self.limit, self.summary.header);
+        let (kind, len) = self.head;
+        match fault {
+            Fault::TooShort => ImageError::TooShort,
+            Fault::Header(flaw) => flaw.error((len as u32) << 16 | kind as u32, &header),
+            Fault::PastEnd => ImageError::PastEnd { offset, limit },
+            Fault::AreaMagic => ImageError::AreaMagic { offset, found: kind },
+            Fault::AreaSize => ImageError::AreaSize { offset, size: len },
+            Fault::ProtectedSize => {
+                let area = if kind == tlv::PROTECTED_MAGIC { len } else { 0 };
+                ImageError::ProtectedSize { offset, header: header.protected_size, area }
             }
-            State::Done | State::Failed(_) => Err(ImageError::Misfed),
+            Fault::TlvOverrun => ImageError::TlvOverrun { offset, end: self.end },
+            Fault::TlvLength => ImageError::TlvLength { offset, kind, len },
+            Fault::Duplicate => ImageError::Duplicate { offset, kind },
+            Fault::Misplaced => ImageError::Misplaced { offset, kind },
+            Fault::HashUnsupported => ImageError::HashUnsupported { offset, kind },
+            Fault::HashMissing => ImageError::HashMissing { offset: self.summary.hashed_len },
+            Fault::Misfed => ImageError::Misfed,
         }
     }
 
-    fn header(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        let header = Header::parse(bytes)?;
-        let past_end = ImageError::PastEnd { offset: 0, limit: self.limit };
-        self.summary.hashed_len = header.hashed_len().ok_or(past_end)?;
+    /// Looks at the bytes that were wanted, and says what comes next.
+    fn advance(&mut self, bytes: &[u8]) -> Result<State, Fault> {
+        let len = self.wanted();
+        if len == 0 || usize::try_from(len) != Ok(bytes.len()) {
+            return Err(Fault::Misfed);
+        }
+        if matches!(self.state, State::Value) {
+            self.value(bytes);
+            return self.next_tlv(len);
+        }
+        let &[a, b, c, d, ..] = bytes else { return Err(Fault::Misfed) };
+        self.head = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        match self.state {
+            State::Header => self.header(bytes),
+            State::AreaHead => self.area_head(),
+            _ => self.tlv_head(),
+        }
+    }
+
+    fn header(&mut self, bytes: &[u8]) -> Result<State, Fault> {
+        let (magic, header) = Header::read(bytes).ok_or(Fault::Misfed)?;
         self.summary.header = header;
+        header.check(magic).map_err(Fault::Header)?;
+        let end = header.hashed_len().zip(header.tlv_offset());
+        let (hashed_len, tlv_offset) = end.ok_or(Fault::PastEnd)?;
+        self.summary.hashed_len = hashed_len;
         self.protected = header.protected_size != 0;
-        self.cursor = header.tlv_offset().ok_or(past_end)?;
+        self.cursor = tlv_offset;
         self.open_area()
     }
 
     /// Wants the head of the area at the cursor.
-    fn open_area(&mut self) -> Result<(), ImageError> {
-        self.state = State::AreaHead;
-        self.within(tlv::HEAD_SIZE).map(|_| ())
+    fn open_area(&self) -> Result<State, Fault> {
+        self.within(tlv::HEAD_SIZE).map(|_| State::AreaHead)
     }
 
     /// The end of `len` bytes from the cursor, if there are so many.
-    fn within(&self, len: u32) -> Result<u32, ImageError> {
-        match self.cursor.checked_add(len) {
-            Some(end) if end <= self.limit => Ok(end),
-            _ => Err(ImageError::PastEnd { offset: self.cursor, limit: self.limit }),
-        }
+    fn within(&self, len: u32) -> Result<u32, Fault> {
+        self.cursor.checked_add(len).filter(|end| *end <= self.limit).ok_or(Fault::PastEnd)
     }
 
-    fn area_head(&mut self, (magic, size): (u16, u16)) -> Result<(), ImageError> {
-        let offset = self.cursor;
+    fn area_head(&mut self) -> Result<State, Fault> {
+        let (magic, size) = self.head;
         let header = self.summary.header.protected_size;
         match (self.protected, magic) {
-            (true, tlv::PROTECTED_MAGIC) if size != header => {
-                return Err(ImageError::ProtectedSize { offset, header, area: size });
-            }
-            (true, tlv::PROTECTED_MAGIC) | (false, tlv::AREA_MAGIC) => {}
-            // The header has a protected area and there is none, or the other way round.
-            (true, tlv::AREA_MAGIC) => return Err(ImageError::ProtectedSize { offset, header, area: 0 }),
-            (false, tlv::PROTECTED_MAGIC) if header == 0 => {
-                return Err(ImageError::ProtectedSize { offset, header, area: size });
-            }
-            _ => return Err(ImageError::AreaMagic { offset, found: magic }),
+            (true, tlv::PROTECTED_MAGIC) if size == header => {}
+            (false, tlv::AREA_MAGIC) => {}
+            // The header has a protected area and there is none or another one, or the other way round.
+            (true, tlv::PROTECTED_MAGIC | tlv::AREA_MAGIC) => return Err(Fault::ProtectedSize),
+            (false, tlv::PROTECTED_MAGIC) if header == 0 => return Err(Fault::ProtectedSize),
+            _ => return Err(Fault::AreaMagic),
         }
         if u32::from(size) < tlv::HEAD_SIZE {
-            return Err(ImageError::AreaSize { offset, size });
+            return Err(Fault::AreaSize);
         }
         self.end = self.within(u32::from(size))?;
         self.next_tlv(tlv::HEAD_SIZE)
     }
 
     /// Moves on by `len` bytes, which lie within the area.
-    fn next_tlv(&mut self, len: u32) -> Result<(), ImageError> {
-        self.cursor = self.cursor.saturating_add(len);
-        self.state = State::TlvHead;
+    #[inline(never)]
+    fn next_tlv(&mut self, len: u32) -> Result<State, Fault> {
+        self.cursor = self.cursor.wrapping_add(len);
         if self.cursor < self.end {
-            return self.room(tlv::HEAD_SIZE);
+            self.room(tlv::HEAD_SIZE)?;
+            return Ok(State::TlvHead);
         }
         if self.protected {
             self.protected = false;
@@ -292,35 +353,31 @@ impl Scan {
         }
         self.summary.total_len = self.end;
         if !self.have_hash {
-            return Err(ImageError::HashMissing { offset: self.summary.hashed_len });
+            return Err(Fault::HashMissing);
         }
-        self.state = State::Done;
-        Ok(())
+        Ok(State::Done)
     }
 
     /// Checks that the area has `len` more bytes at the cursor.
-    fn room(&self, len: u32) -> Result<(), ImageError> {
-        if len <= self.end.saturating_sub(self.cursor) {
-            Ok(())
-        } else {
-            Err(ImageError::TlvOverrun { offset: self.cursor, end: self.end })
-        }
+    fn room(&self, len: u32) -> Result<(), Fault> {
+        if len <= self.end.saturating_sub(self.cursor) { Ok(()) } else { Err(Fault::TlvOverrun) }
     }
 
-    fn tlv_head(&mut self, (kind, len): (u16, u16)) -> Result<(), ImageError> {
-        let offset = self.cursor;
-        self.room(u32::from(len).saturating_add(tlv::HEAD_SIZE))?;
+    fn tlv_head(&mut self) -> Result<State, Fault> {
+        let (kind, len) = self.head;
+        let whole = u32::from(len).wrapping_add(tlv::HEAD_SIZE);
+        self.room(whole)?;
         if if self.protected { tlv::unprotected_only(kind) } else { tlv::protected_only(kind) } {
-            return Err(ImageError::Misplaced { offset, kind });
+            return Err(Fault::Misplaced);
         }
         let wrong_len = match kind {
-            tlv::SHA384 | tlv::SHA512 => return Err(ImageError::HashUnsupported { offset, kind }),
+            tlv::SHA384 | tlv::SHA512 => return Err(Fault::HashUnsupported),
             // Two integers of at least a byte, at most 33 each: MCUboot leaves the rest to the verification.
             tlv::ECDSA => !(8..=SIGNATURE_MAX).contains(&usize::from(len)),
             _ => tlv::fixed_len(kind).is_some_and(|must| must != len),
         };
         if wrong_len {
-            return Err(ImageError::TlvLength { offset, kind, len });
+            return Err(Fault::TlvLength);
         }
         let summary = &mut self.summary;
         if match kind {
@@ -330,22 +387,21 @@ impl Scan {
             tlv::CLASS => summary.class.is_some(),
             _ => false,
         } {
-            return Err(ImageError::Duplicate { offset, kind });
+            return Err(Fault::Duplicate);
         }
         if !self.protected && summary.unlisted.is_none() && !tlv::listed(kind) {
             summary.unlisted = Some(kind);
         }
         match kind {
             tlv::KEY_HASH | tlv::SHA256 | tlv::SECURITY_COUNTER | tlv::VENDOR | tlv::CLASS => {
-                self.cursor = offset.saturating_add(tlv::HEAD_SIZE);
-                self.state = State::Value { kind, len };
-                return Ok(());
+                self.cursor = self.cursor.wrapping_add(tlv::HEAD_SIZE);
+                return Ok(State::Value);
             }
             tlv::DEPENDENCY => summary.dependencies = summary.dependencies.saturating_add(1),
             tlv::RSA2048..=tlv::ED25519 => self.signature(kind, len),
             _ => {}
         }
-        self.next_tlv(u32::from(len).saturating_add(tlv::HEAD_SIZE))
+        self.next_tlv(whole)
     }
 
     fn signature(&mut self, kind: u16, len: u16) {
@@ -357,15 +413,15 @@ impl Scan {
                 tlv::ED25519 => SignatureKind::Ed25519,
                 other => SignatureKind::Other(other),
             };
-            let offset = self.cursor.saturating_add(tlv::HEAD_SIZE);
+            let offset = self.cursor.wrapping_add(tlv::HEAD_SIZE);
             summary.signature = Some(SignatureRef { kind, offset, len });
         }
     }
 
     /// Keeps a value whose length was checked by its head.
-    fn value(&mut self, kind: u16, bytes: &[u8]) {
+    fn value(&mut self, bytes: &[u8]) {
         let summary = &mut self.summary;
-        match kind {
+        match self.head.0 {
             tlv::SHA256 => {
                 if let Ok(hash) = bytes.try_into() {
                     summary.image_hash = hash;
@@ -381,13 +437,5 @@ impl Scan {
             tlv::CLASS => summary.class = bytes.try_into().ok(),
             _ => {}
         }
-    }
-}
-
-/// The two half-words of a head.
-fn head(bytes: &[u8]) -> Result<(u16, u16), ImageError> {
-    match *bytes {
-        [a, b, c, d] => Ok((u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))),
-        _ => Err(ImageError::Misfed),
     }
 }
