@@ -406,7 +406,7 @@ impl Appliance {
         if let Some(index) = self.recall.take() {
             let request = Command::Extension(ExtensionRequest::Outcome { index });
             self.recalling = true;
-            return self.receiver.command(now_ms, safety, &Ok(request));
+            return self.receiver.command(now_ms, &request);
         }
         // A question without an answer: the journal cannot be read.
         self.recalling = false;
@@ -415,11 +415,7 @@ impl Appliance {
         }
         let len = core::mem::take(&mut self.held_len);
         let payload = self.held.get(..len).unwrap_or_default();
-        match Command::decode(payload) {
-            Ok(Some(command)) => self.receiver.command(now_ms, safety, &Ok(command)),
-            Err(error) => self.receiver.command(now_ms, safety, &Err(error)),
-            Ok(None) => {}
-        }
+        self.receiver.receive(now_ms, safety, payload);
     }
 
     fn poll_receiver(&mut self, now_ms: u64) -> Output<'_> {
@@ -447,7 +443,7 @@ impl Appliance {
                 Output::Outcome(report)
             }
             receiver::Output::Reply(reply) => {
-                let len = Self::frame(self.identity.address, &mut self.tx, |out| encode_reply(&reply, out));
+                let len = Self::frame(self.identity.address, &mut self.tx, |out| reply.encode(out));
                 Output::Send(self.tx.get(..len).unwrap_or_default())
             }
         }
@@ -532,15 +528,5 @@ impl Appliance {
     #[must_use]
     pub fn ota_state(&self) -> OtaState {
         self.receiver.state()
-    }
-}
-
-fn encode_reply(reply: &Reply, out: &mut [u8]) -> Result<usize, EncodeError> {
-    match reply {
-        Reply::Status(status) => status.encode(out),
-        Reply::Invalid(invalid) => invalid.encode(out),
-        Reply::Reject(reject) => reject.encode(out),
-        Reply::Info(info) => info.encode(out),
-        Reply::Outcome(report) => report.encode(out),
     }
 }

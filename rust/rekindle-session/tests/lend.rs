@@ -269,8 +269,7 @@ fn an_attempt_that_failed_is_settled_before_the_slot_is_lent() {
 fn fail_activation(rig: &mut Rig) {
     let mut payload = [0; 114];
     let len = ACTIVATE.encode(&mut payload).unwrap();
-    let command = fusain::Command::decode(&payload[..len]).map(|c| c.unwrap());
-    rig.receiver.command(rig.now_ms, rig.safety, &command);
+    rig.receiver.receive(rig.now_ms, rig.safety, &payload[..len]);
     for _ in 0..1000 {
         match rig.receiver.poll(rig.now_ms) {
             Output::Flash(op) => {

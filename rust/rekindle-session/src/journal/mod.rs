@@ -17,9 +17,9 @@ mod tests;
 use crate::port::{Area, FlashFault, FlashOp, Layout, READ_MAX};
 use fusain::Outcome;
 use record::{
-    Attempt, BLOCK, Checksum, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_FOREIGN, KIND_REQUESTED,
-    KIND_SESSION, KIND_SETTLED, KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Session, Settled, Stage,
-    intact, kind,
+    Attempt, BLOCK, KIND_ATTEMPT, KIND_CHECKPOINT, KIND_CLOSED, KIND_FOREIGN, KIND_REQUESTED, KIND_SESSION,
+    KIND_SETTLED, KIND_STAGE, KIND_VERIFIED, RECORD_MAX, Record, Settled, Stage, blocks, checked, intact,
+    kind,
 };
 
 /// Smallest journal sector in bytes: what a compaction keeps must always fit with room to append.
@@ -34,87 +34,149 @@ const _: () = assert!(BLOCK == 32, "block size in both widths");
 /// A compaction keeps one checkpoint of this many, and the newest.
 const CHECKPOINT_KEEP_EVERY: u32 = 4;
 
+/// A record that the ledger keeps, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    record: Record,
+    /// Its block; 0, which is the header's, if there is none.
+    block: u32,
+}
+
+impl Kept {
+    const NONE: Self = Self { record: Record::NONE, block: 0 };
+
+    fn get(&self) -> Option<&Record> {
+        (self.block != 0).then_some(&self.record)
+    }
+}
+
 /// What the records read so far add up to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
-    /// The live session and the block at which its record stands.
-    pub(crate) session: Option<(Session, u32)>,
-    /// Offset of the newest checkpoint of the live session.
-    pub(crate) durable: u32,
+    session: Kept,
+    attempt: Kept,
+    stage: Kept,
+    settled: Kept,
     /// The live session was once verified.
     pub(crate) verified: bool,
-    /// The newest attempt, while its outcome is not settled, and its block.
-    pub(crate) attempt: Option<(Attempt, u32)>,
-    /// The bootloader took that attempt's request.
+    /// The bootloader took the request of the newest attempt.
     pub(crate) requested: bool,
     /// Somebody else could write to the slots since that attempt.
     pub(crate) foreign: bool,
-    /// The newest self-test mark since that attempt, and its block.
-    pub(crate) stage: Option<(Stage, u32)>,
-    /// The newest settled outcome.
-    pub(crate) settled: Option<Settled>,
     /// Number of settled outcomes in the journal.
     pub(crate) settled_count: u32,
-    /// Number of the newest attempt, 0 when there was none.
-    pub(crate) last_attempt: u32,
-    /// Block of the newest checkpoint.
-    last_checkpoint: u32,
+    /// Block of the newest checkpoint of the live session.
+    checkpoint: u32,
 }
 
 impl Ledger {
-    fn apply(&mut self, record: &Record, block: u32) {
-        match record {
-            Record::Session(session) => {
-                self.end_session();
-                self.session = Some((*session, block));
-            }
-            Record::Checkpoint { offset, .. } => {
-                if self.session.is_some() {
-                    self.durable = *offset;
-                    self.last_checkpoint = block;
-                }
-            }
-            Record::Verified => self.verified = true,
-            Record::Closed => self.end_session(),
-            Record::Attempt(attempt) => {
-                self.attempt = Some((*attempt, block));
-                self.requested = false;
-                self.foreign = false;
-                self.stage = None;
-                self.last_attempt = attempt.number;
-            }
-            Record::Requested => self.requested = self.attempt.is_some(),
-            Record::Stage(stage) => {
-                self.stage = Some((*stage, block));
-                // The target has run since, whoever was there before.
-                self.foreign = false;
-            }
-            Record::Settled(settled) => {
-                self.attempt = None;
-                self.requested = false;
-                self.stage = None;
-                self.last_attempt = settled.number;
-                self.settled = Some(*settled);
-                self.settled_count = self.settled_count.saturating_add(1);
-                // An upgrade that was never tried leaves the received image where it is, still worth its bytes;
-                // so may one of which nothing is known.
-                if !matches!(settled.outcome, Outcome::NotAttempted | Outcome::Unknown) {
-                    self.end_session();
-                }
-            }
-            Record::Foreign => {
-                self.end_session();
-                self.foreign = true;
-            }
-            Record::Unknown => {}
+    const EMPTY: Self = Self {
+        session: Kept::NONE,
+        attempt: Kept::NONE,
+        stage: Kept::NONE,
+        settled: Kept::NONE,
+        verified: false,
+        requested: false,
+        foreign: false,
+        settled_count: 0,
+        checkpoint: 0,
+    };
+
+    /// The live session's record, to be read with [`Record::to_session`].
+    pub(crate) fn session(&self) -> Option<&Record> {
+        self.session.get()
+    }
+
+    /// Block of the live session's record.
+    pub(crate) fn session_block(&self) -> u32 {
+        self.session.block
+    }
+
+    /// The newest attempt, while its outcome is not settled.
+    pub(crate) fn attempt(&self) -> Option<Attempt<'_>> {
+        self.attempt.get().map(Attempt)
+    }
+
+    /// The newest self-test mark since that attempt.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        self.stage.get().map(Record::to_stage)
+    }
+
+    /// The newest settled outcome.
+    pub(crate) fn settled(&self) -> Option<Settled<'_>> {
+        self.settled.get().map(Settled)
+    }
+
+    /// Number of the newest attempt, 0 when there was none.
+    pub(crate) fn last_attempt(&self) -> u32 {
+        match (self.attempt(), self.settled()) {
+            (Some(attempt), _) => attempt.number(),
+            (None, settled) => settled.map_or(0, Settled::number),
         }
     }
 
+    fn apply(&mut self, record: &[u8], block: u32) {
+        let kept = match kind(record) {
+            KIND_SESSION => {
+                self.end_session();
+                &mut self.session
+            }
+            KIND_CHECKPOINT => {
+                self.checkpoint = block;
+                return;
+            }
+            KIND_VERIFIED => {
+                self.verified = true;
+                return;
+            }
+            KIND_CLOSED => return self.end_session(),
+            KIND_REQUESTED => {
+                self.requested = true;
+                return;
+            }
+            KIND_FOREIGN => {
+                self.end_session();
+                self.foreign = true;
+                return;
+            }
+            KIND_ATTEMPT => {
+                self.end_attempt();
+                self.foreign = false;
+                &mut self.attempt
+            }
+            KIND_STAGE => {
+                // The target has run since, whoever was there before.
+                self.foreign = false;
+                &mut self.stage
+            }
+            KIND_SETTLED => {
+                self.end_attempt();
+                self.settled_count = self.settled_count.wrapping_add(1);
+                &mut self.settled
+            }
+            _ => return,
+        };
+        kept.record.copy(record);
+        kept.block = block;
+        // An upgrade that was never tried leaves the received image where it is, still worth its bytes; so may one
+        // of which nothing is known.
+        if kind(record) == KIND_SETTLED
+            && !matches!(Settled(&kept.record).outcome(), Outcome::NotAttempted | Outcome::Unknown)
+        {
+            self.end_session();
+        }
+    }
+
+    fn end_attempt(&mut self) {
+        self.attempt.block = 0;
+        self.stage.block = 0;
+        self.requested = false;
+    }
+
     fn end_session(&mut self) {
-        self.session = None;
-        self.durable = 0;
+        self.session.block = 0;
+        self.checkpoint = 0;
         self.verified = false;
-        self.last_checkpoint = 0;
     }
 }
 
@@ -153,30 +215,6 @@ struct Compaction {
     checkpoint_seen: u32,
 }
 
-/// A record or a sector header as it goes to flash.
-#[derive(Debug)]
-struct Bytes {
-    bytes: [u8; RECORD_MAX],
-    len: usize,
-}
-
-impl Bytes {
-    const EMPTY: Self = Self { bytes: [0xFF; RECORD_MAX], len: 0 };
-
-    fn get(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    fn blocks(&self) -> u32 {
-        blocks(self.len)
-    }
-}
-
-/// Whole blocks in so many bytes.
-fn blocks(len: usize) -> u32 {
-    u32::try_from(len / BLOCK).unwrap_or(u32::MAX)
-}
-
 /// The journal as a state machine: [`poll`](Self::poll) names the next flash operation, [`done`](Self::done)
 /// takes its result; idle when `poll` gives `None`.
 #[derive(Debug)]
@@ -194,14 +232,12 @@ pub(crate) struct Journal {
     end: u32,
     compaction: Compaction,
     ledger: Ledger,
-    /// What [`Self::next_record`] found.
-    found: Option<(Record, u32)>,
-    /// The record to append; empty when there is none.
-    pending: Bytes,
+    /// The record to append, if any.
+    pending: Record,
     /// The pending record is being written for the second time.
     retried: bool,
-    /// What a compaction writes next.
-    copy: Bytes,
+    /// What [`Self::next_record`] found, or a compaction writes next.
+    copy: Record,
 }
 
 impl Journal {
@@ -218,11 +254,10 @@ impl Journal {
             formatted: false,
             end: blocks,
             compaction: Compaction::default(),
-            ledger: Ledger::default(),
-            found: None,
-            pending: Bytes::EMPTY,
+            ledger: Ledger::EMPTY,
+            pending: Record::NONE,
             retried: false,
-            copy: Bytes::EMPTY,
+            copy: Record::NONE,
         }
     }
 
@@ -236,32 +271,51 @@ impl Journal {
         self.task == Task::Idle
     }
 
-    /// Begins to append `record`. The caller drives the journal to idle before it asks for anything else.
-    pub(crate) fn append(&mut self, record: Record) {
-        self.pending.len = record.emit(&mut self.pending.bytes);
+    /// Begins to append the record that `write` writes. The caller drives the journal to idle before it asks for
+    /// anything else.
+    #[inline]
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Record, &Ledger)) {
+        write(&mut self.pending, &self.ledger);
+        self.append_written();
+    }
+
+    /// Begins to append a record without a body.
+    #[inline(never)]
+    pub(crate) fn append_mark(&mut self, kind: u8) {
+        self.append(|record, _| record.open(kind));
+    }
+
+    #[inline(never)]
+    fn append_written(&mut self) {
+        self.pending.seal();
         self.retried = false;
         self.begin_append();
     }
 
-    /// Begins to look for the first record at or behind `block`; the answer is in
-    /// [`take_found`](Self::take_found) when the journal goes idle.
+    /// Begins to look for the first record at or behind `block`; the answer is in [`found`](Self::found) when the
+    /// journal goes idle.
     #[inline(never)]
     pub(crate) fn next_record(&mut self, block: u32) {
-        self.found = None;
+        self.copy.clear();
         self.at = block.max(1);
         if self.formatted && self.at < self.end {
             self.task = Task::Next;
         }
     }
 
-    /// The record that [`next_record`](Self::next_record) found, and the block behind it.
-    pub(crate) fn take_found(&mut self) -> Option<(Record, u32)> {
-        self.found.take()
+    /// The record that [`next_record`](Self::next_record) found, if any.
+    pub(crate) fn found(&self) -> Option<&Record> {
+        (self.copy.blocks() != 0).then_some(&self.copy)
+    }
+
+    /// Goes on behind the record that was found.
+    pub(crate) fn next(&mut self) {
+        self.next_record(self.at);
     }
 
     fn begin_append(&mut self) {
         let needed = self.pending.blocks();
-        let fits = self.formatted && self.end.saturating_add(needed) <= self.blocks;
+        let fits = self.formatted && self.end.wrapping_add(needed) <= self.blocks;
         self.task = if needed == 0 {
             Task::Idle
         } else if fits {
@@ -273,13 +327,13 @@ impl Journal {
 
     #[inline(never)]
     fn address(&self, sector: u32, block: u32) -> u32 {
-        sector.saturating_mul(self.sector_size).saturating_add(block.saturating_mul(BLOCK_U32))
+        sector.wrapping_mul(self.sector_size).wrapping_add(block.wrapping_mul(BLOCK_U32))
     }
 
     /// A read at `at`: at most `most` bytes, not beyond the sector's end.
     fn read(&self, most: usize) -> FlashOp<'_> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let len = self.blocks.saturating_sub(self.at).saturating_mul(BLOCK_U32).min(most);
+        let len = self.blocks.saturating_sub(self.at).wrapping_mul(BLOCK_U32).min(most);
         FlashOp::Read { area: Area::Journal, offset: self.address(self.sector, self.at), len }
     }
 
@@ -350,7 +404,7 @@ impl Journal {
             _ => {
                 // A write that failed may have programmed some of its bytes.
                 self.end = self.blocks;
-                self.pending.len = 0;
+                self.pending.clear();
                 Err(fault)
             }
         }
@@ -371,15 +425,15 @@ impl Journal {
             Task::CompactRead => self.compact_read(bytes),
             Task::CompactWrite => {
                 let blocks = self.copy.blocks();
-                self.compaction.to = self.compaction.to.saturating_add(blocks);
-                self.at = self.at.saturating_add(blocks);
+                self.compaction.to = self.compaction.to.wrapping_add(blocks);
+                self.at = self.at.wrapping_add(blocks);
                 self.continue_compaction();
             }
             Task::CompactHeader => {
                 self.sector = self.other();
                 self.generation = self.generation.wrapping_add(1);
                 self.formatted = true;
-                self.ledger = Ledger::default();
+                self.ledger = Ledger::EMPTY;
                 self.at = 1;
                 self.task = Task::CompactScan;
             }
@@ -408,10 +462,10 @@ impl Journal {
         let block = self.at;
         let found = intact(bytes);
         if let Some(record) = found {
-            self.ledger.apply(&Record::decode(record), block);
+            self.ledger.apply(record, block);
         }
         // A record that is not whole is stepped over.
-        self.at = block.saturating_add(found.map_or(1, |record| blocks(record.len())));
+        self.at = block.wrapping_add(found.map_or(1, |record| blocks(record.len())));
         let blank = found.is_none() && is_blank(bytes.get(..BLOCK).unwrap_or(bytes));
         if !blank && self.at < self.blocks {
             return;
@@ -432,13 +486,13 @@ impl Journal {
     fn begin_append_compacted(&mut self) {
         self.begin_append();
         if self.task == Task::CompactErase {
-            self.pending.len = 0;
+            self.pending.clear();
             self.task = Task::Idle;
         }
     }
 
     fn tail_read(&mut self, bytes: &[u8]) {
-        self.at = self.at.saturating_add(blocks(READ_MAX));
+        self.at = self.at.wrapping_add(blocks(READ_MAX));
         if !is_blank(bytes) {
             self.end = self.blocks;
             self.task = Task::Idle;
@@ -449,11 +503,12 @@ impl Journal {
 
     fn next_read(&mut self, bytes: &[u8]) {
         if let Some(record) = intact(bytes) {
-            self.found = Some((Record::decode(record), self.at.saturating_add(blocks(record.len()))));
+            self.copy.copy(record);
+            self.at = self.at.wrapping_add(blocks(record.len()));
             self.task = Task::Idle;
             return;
         }
-        self.at = self.at.saturating_add(1);
+        self.at = self.at.wrapping_add(1);
         if self.at >= self.end || is_blank(bytes.get(..BLOCK).unwrap_or(bytes)) {
             self.task = Task::Idle;
         }
@@ -461,30 +516,29 @@ impl Journal {
 
     fn compact_read(&mut self, bytes: &[u8]) {
         let Some(record) = intact(bytes) else {
-            self.at = self.at.saturating_add(1);
+            self.at = self.at.wrapping_add(1);
             return self.continue_compaction();
         };
         let keep = self.keeps(kind(record));
         let seen = &mut self.compaction;
         match kind(record) {
-            KIND_SETTLED => seen.settled_seen = seen.settled_seen.saturating_add(1),
-            KIND_CHECKPOINT => seen.checkpoint_seen = seen.checkpoint_seen.saturating_add(1),
+            KIND_SETTLED => seen.settled_seen = seen.settled_seen.wrapping_add(1),
+            KIND_CHECKPOINT => seen.checkpoint_seen = seen.checkpoint_seen.wrapping_add(1),
             _ => {}
         }
-        if keep && let Some(place) = self.copy.bytes.get_mut(..record.len()) {
-            place.copy_from_slice(record);
-            self.copy.len = record.len();
+        if keep {
+            self.copy.copy(record);
             self.task = Task::CompactWrite;
         } else {
-            self.at = self.at.saturating_add(blocks(record.len()));
+            self.at = self.at.wrapping_add(blocks(record.len()));
             self.continue_compaction();
         }
     }
 
     fn continue_compaction(&mut self) {
         if self.at >= self.end.min(self.blocks) {
-            emit_header(&mut self.copy.bytes, self.generation.wrapping_add(1));
-            self.copy.len = BLOCK;
+            self.copy.header(MAGIC, self.generation.wrapping_add(1));
+            self.copy.seal();
             self.task = Task::CompactHeader;
         } else {
             self.task = Task::CompactRead;
@@ -494,26 +548,24 @@ impl Journal {
     /// Whether a compaction keeps the record at `at` of the old sector.
     fn keeps(&self, record: u8) -> bool {
         let (ledger, block) = (&self.ledger, self.at);
-        let coming = kind(self.pending.get());
-        // The pending record may end the session or the attempt: then their records need no copy.
-        let session = match (&ledger.session, coming) {
-            (_, KIND_SESSION | KIND_CLOSED) | (None, _) => u32::MAX,
-            (Some((_, at)), _) => *at,
-        };
-        let live = block >= session;
-        let attempt = ledger.attempt.as_ref().map(|(_, at)| *at);
+        let coming = self.pending.kind();
+        // The pending record may end the session: then its records need no copy.
+        let live = ledger.session.block != 0
+            && block >= ledger.session.block
+            && !matches!(coming, KIND_SESSION | KIND_CLOSED);
+        let attempt = ledger.attempt.block;
         match record {
-            KIND_SESSION => block == session,
+            KIND_SESSION => live && block == ledger.session.block,
             KIND_CHECKPOINT => {
                 let kept = self.compaction.checkpoint_seen.checked_rem(CHECKPOINT_KEEP_EVERY) == Some(0);
-                live && (block == ledger.last_checkpoint || kept)
+                live && (block == ledger.checkpoint || kept)
             }
             KIND_VERIFIED => live,
-            KIND_ATTEMPT => attempt == Some(block),
-            KIND_REQUESTED | KIND_FOREIGN => attempt.is_some_and(|at| at < block),
-            KIND_STAGE => attempt.is_some() && ledger.stage.is_some_and(|(_, at)| at == block),
+            KIND_ATTEMPT => block == attempt,
+            KIND_REQUESTED | KIND_FOREIGN => attempt != 0 && block > attempt,
+            KIND_STAGE => attempt != 0 && block == ledger.stage.block,
             KIND_SETTLED => {
-                let total = ledger.settled_count.saturating_add(u32::from(coming == KIND_SETTLED));
+                let total = ledger.settled_count.wrapping_add(u32::from(coming == KIND_SETTLED));
                 self.compaction.settled_seen.saturating_add(HISTORY_MAX) >= total
             }
             _ => false,
@@ -522,9 +574,9 @@ impl Journal {
 
     fn appended(&mut self) {
         let block = self.end;
-        self.end = block.saturating_add(self.pending.blocks());
-        self.ledger.apply(&Record::decode(self.pending.get()), block);
-        self.pending.len = 0;
+        self.end = block.wrapping_add(self.pending.blocks());
+        self.ledger.apply(self.pending.get(), block);
+        self.pending.clear();
         self.task = Task::Idle;
     }
 }
@@ -533,21 +585,9 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0xFF)
 }
 
-fn emit_header(out: &mut [u8; RECORD_MAX], generation: u32) {
-    let (header, _) = out.split_at_mut(BLOCK);
-    header.fill(0xFF);
-    let (content, tail) = header.split_at_mut(BLOCK.saturating_sub(4));
-    for (to, from) in content.iter_mut().zip(MAGIC.iter().chain(generation.to_le_bytes().iter())) {
-        *to = *from;
-    }
-    tail.copy_from_slice(&Checksum::of(content).to_le_bytes());
-}
-
 /// The generation that a sector's header names; `None` when the header is not whole.
 fn parse_header(bytes: &[u8]) -> Option<u32> {
-    let (content, crc) = bytes.get(..BLOCK)?.split_last_chunk::<4>()?;
-    let (magic, rest) = content.split_first_chunk::<4>()?;
-    let (generation, _) = rest.split_first_chunk::<4>()?;
-    (*magic == MAGIC && Checksum::of(content) == u32::from_le_bytes(*crc))
-        .then(|| u32::from_le_bytes(*generation))
+    let (magic, rest) = checked(bytes.get(..BLOCK)?)?.split_first_chunk()?;
+    let (generation, _) = rest.split_first_chunk()?;
+    (*magic == MAGIC).then(|| u32::from_le_bytes(*generation))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The journal against a power cut at every operation of a long history.
 
+use super::record::Session;
 use super::*;
 use fusain::{Mode, Outcome};
 
@@ -102,36 +103,64 @@ impl Flash {
 
 /// What must survive, without the places where it stands.
 fn facts(ledger: &Ledger) -> impl PartialEq + core::fmt::Debug + use<> {
+    let bytes = |kept: &Kept| kept.get().map(|record| record.get().to_vec());
     (
-        (ledger.session.map(|(s, _)| s), ledger.durable, ledger.verified),
-        (ledger.attempt.map(|(a, _)| a), ledger.requested, ledger.stage.map(|(s, _)| s)),
-        (ledger.settled, ledger.last_attempt),
+        (bytes(&ledger.session), ledger.verified, ledger.checkpoint != 0),
+        (bytes(&ledger.attempt), ledger.requested, ledger.stage()),
+        (bytes(&ledger.settled), ledger.last_attempt()),
     )
+}
+
+fn record(write: impl FnOnce(&mut Record)) -> Record {
+    let mut record = Record::NONE;
+    write(&mut record);
+    record
+}
+
+fn append(journal: &mut Journal, what: &Record) {
+    journal.append(|record, _| *record = what.clone());
+}
+
+/// Offsets of the live session's checkpoints, in order.
+fn checkpoints(flash: &mut Flash, journal: &mut Journal) -> Vec<u32> {
+    let mut offsets = vec![];
+    if journal.ledger().session().is_none() {
+        return offsets;
+    }
+    journal.next_record(journal.ledger().session_block());
+    loop {
+        assert!(flash.drive(journal).is_ok());
+        let Some(record) = journal.found() else { break };
+        if record.kind() == KIND_CHECKPOINT {
+            offsets.push(record.to_checkpoint().0);
+        }
+        journal.next();
+    }
+    offsets
 }
 
 /// Three updates: one that is confirmed, one that is reverted, one that is only half received.
 fn history() -> Vec<Record> {
     let mut records = vec![];
     for number in 1..=3_u32 {
-        let size = 40 * 4096;
         let seed = u8::try_from(number).unwrap();
-        records.push(Record::Session(Session { size, digest: [seed; 32], version: None }));
+        let session = Session { size: 40 * 4096, digest: [seed; 32], version: None };
+        records.push(record(|r| r.session(&session)));
         for sector in 1..=(if number == 3 { 21 } else { 40 }) {
-            records.push(Record::Checkpoint { offset: sector * 4096, crc: sector * number });
+            records.push(record(|r| r.checkpoint(sector * 4096, sector * number)));
         }
         if number == 3 {
             break;
         }
-        records.push(Record::Verified);
-        let (target, running) = ([seed + 100; 32], [seed; 32]);
-        let mode = Mode::Test;
-        records.push(Record::Attempt(Attempt { number, mode, swap_before: 0, target, running }));
-        records.push(Record::Requested);
-        let stages = [0, 1, 2].map(|stage| Record::Stage(Stage { stage, code: 0 }));
-        records.extend(stages);
+        records.push(record(|r| r.open(KIND_VERIFIED)));
+        let attempt = record(|r| r.attempt(number, Mode::Test, 0, &[seed + 100; 32], &[seed; 32]));
+        records.push(attempt.clone());
+        records.push(record(|r| r.open(KIND_REQUESTED)));
+        let stages = [0, 1, 2].map(|stage| Stage { stage, code: 0 });
+        records.extend(stages.map(|stage| record(|r| r.stage(stage))));
         let outcome = if number == 1 { Outcome::Confirmed } else { Outcome::Reverted };
-        let stage = Some(Stage { stage: 2, code: 0 });
-        records.push(Record::Settled(Settled { number, mode, outcome, target, stage, reset_cause: 4 }));
+        let [.., last] = stages;
+        records.push(record(|r| r.settled(Attempt(&attempt), outcome, 4, Some(last))));
     }
     records
 }
@@ -139,21 +168,27 @@ fn history() -> Vec<Record> {
 #[test]
 fn a_cut_at_any_operation_loses_at_most_the_newest_record() {
     const SECTOR: u32 = JOURNAL_SECTOR_MIN;
+    // The ledger, and the newest checkpoint.
+    let everything = |flash: &mut Flash| {
+        let mut journal = flash.open(SECTOR);
+        let facts = facts(journal.ledger());
+        (facts, checkpoints(flash, &mut journal).pop())
+    };
     for tear in [Tear::Prefix, Tear::Suffix, Tear::EveryOther] {
         let mut flash = Flash::new(SECTOR);
         let mut cuts = 0;
         for record in history() {
-            let before = facts(flash.open(SECTOR).ledger());
+            let before = everything(&mut flash);
             let mut whole = flash.clone();
             let mut journal = whole.open(SECTOR);
-            journal.append(record);
+            append(&mut journal, &record);
             assert!(whole.drive(&mut journal).is_ok());
-            let after = facts(journal.ledger());
-            assert_eq!(facts(whole.open(SECTOR).ledger()), after);
+            let after = everything(&mut whole);
+            assert_eq!(facts(journal.ledger()), after.0);
             for n in 0.. {
                 let mut torn = flash.clone();
                 let mut journal = torn.open(SECTOR);
-                journal.append(record);
+                append(&mut journal, &record);
                 torn.cut = Some((n, tear));
                 let done = torn.drive(&mut journal).is_ok();
                 torn.cut = None;
@@ -161,13 +196,13 @@ fn a_cut_at_any_operation_loses_at_most_the_newest_record() {
                     break;
                 }
                 cuts += 1;
+                let now = everything(&mut torn);
                 let mut journal = torn.open(SECTOR);
-                let now = facts(journal.ledger());
                 assert!(now == before || now == after, "{tear:?} at {n} of {record:?}: {now:?}");
                 // What was cut can be written again, and is then there.
-                journal.append(record);
+                append(&mut journal, &record);
                 assert!(torn.drive(&mut journal).is_ok());
-                let again = facts(torn.open(SECTOR).ledger());
+                let again = everything(&mut torn);
                 assert!(again == after || now == after, "{tear:?} at {n} of {record:?}: {again:?}");
             }
             flash = whole;
@@ -182,26 +217,16 @@ fn a_compaction_keeps_checkpoints_to_step_back_to() {
     let mut flash = Flash::new(SECTOR);
     let mut journal = flash.open(SECTOR);
     let session = Session { size: 1_000_000, digest: [1; 32], version: None };
-    journal.append(Record::Session(session));
+    journal.append(|record, _| record.session(&session));
     assert!(flash.drive(&mut journal).is_ok());
     for n in 1..=200 {
-        journal.append(Record::Checkpoint { offset: n * 4096, crc: n });
+        journal.append(|record, _| record.checkpoint(n * 4096, n));
         assert!(flash.drive(&mut journal).is_ok());
     }
     let mut journal = flash.open(SECTOR);
-    assert_eq!(journal.ledger().durable, 200 * 4096);
-    let (_, mut block) = journal.ledger().session.expect("the session");
-    let mut offsets = vec![];
-    loop {
-        journal.next_record(block);
-        assert!(flash.drive(&mut journal).is_ok());
-        let Some((record, next)) = journal.take_found() else { break };
-        if let Record::Checkpoint { offset, crc } = record {
-            assert_eq!(offset, crc * 4096);
-            offsets.push(offset);
-        }
-        block = next;
-    }
+    assert_eq!(journal.ledger().session().map(Record::to_session), Some(session));
+    let offsets = checkpoints(&mut flash, &mut journal);
+    assert_eq!(offsets.last(), Some(&(200 * 4096)));
     assert!(offsets.is_sorted() && offsets.len() > 8, "{offsets:?}");
     assert!(offsets.iter().any(|o| *o < 100 * 4096), "nothing old is left: {offsets:?}");
 }
@@ -216,8 +241,8 @@ fn noise_is_no_journal() {
             *byte = noise.to_be_bytes()[0];
         }
         let mut journal = flash.open(JOURNAL_SECTOR_MIN);
-        assert!(journal.ledger().session.is_none());
-        journal.append(Record::Verified);
+        assert!(journal.ledger().session().is_none());
+        journal.append_mark(KIND_VERIFIED);
         assert!(flash.drive(&mut journal).is_ok());
         assert!(flash.open(JOURNAL_SECTOR_MIN).ledger().verified);
     }

@@ -1,90 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ACTIVATE and confirm: the two things that are asked of the bootloader.
 
-use super::command::Continuation;
 use super::job::{Job, JobOp};
 use super::{Event, Receiver};
-use crate::journal::record::{Attempt, Record, Settled};
-use crate::port::FlashFault;
-use fusain::{Constraint, Mode, OtaState, Outcome};
+use crate::journal::record::KIND_REQUESTED;
+use crate::port::{Area, FlashFault};
+use fusain::{Constraint, OtaState, Outcome};
 
-/// What the activation does next.
+/// What the activation does next. How the image is to be activated says the receiver's `asked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Erase the trailer's sectors from this one on, if the session is of an earlier boot.
-    Trailer { sector: u32, mode: Mode, reboot: bool },
+    /// Erase the trailer's sectors from the receiver's `sector` on, if the session is of an earlier boot.
+    Trailer,
     /// Note the attempt: after the boot it tells what was tried.
-    Note { mode: Mode, reboot: bool },
+    Note,
     /// Ask the bootloader.
-    Request { mode: Mode, reboot: bool },
+    Request,
     /// The request stands: note that.
-    Requested { mode: Mode, reboot: bool },
+    Requested,
     /// All is done.
-    Done { mode: Mode, reboot: bool },
+    Done,
 }
 
 impl Receiver {
     pub(super) fn run_activate(&mut self, step: Step) {
-        match step {
-            Step::Trailer { sector, mode, reboot } => self.clear_trailer(sector, mode, reboot),
-            Step::Note { mode, reboot } => self.note_attempt(mode, reboot),
-            Step::Request { mode, reboot } => {
-                self.job = Job::Activate(Step::Requested { mode, reboot });
-                self.op = Some(JobOp::RequestUpgrade(mode));
+        let next = match step {
+            Step::Trailer if self.clear_trailer() => step,
+            Step::Trailer => Step::Note,
+            Step::Note if self.proof.is_none() => {
+                // Never activate without a proof of this boot.
+                return self.begin_verify(true);
             }
-            Step::Requested { mode, reboot } => {
-                self.job = Job::Activate(Step::Done { mode, reboot });
-                self.journal.append(Record::Requested);
+            Step::Note => {
+                self.note_attempt();
+                Step::Request
             }
-            Step::Done { mode, reboot } => {
+            Step::Request => {
+                self.op = Some(JobOp::RequestUpgrade);
+                Step::Requested
+            }
+            Step::Requested => {
+                self.journal.append_mark(KIND_REQUESTED);
+                Step::Done
+            }
+            Step::Done => {
                 if let Some(transfer) = &mut self.transfer {
                     transfer.state = OtaState::Activated;
                 }
-                self.event(Event::SwapPending { mode });
-                self.reboot = reboot;
-                self.answer_status();
+                self.event(Event::SwapPending { mode: self.asked.mode });
+                self.reboot = self.asked.reboot;
+                return self.answer_status();
             }
-        }
+        };
+        self.job = Job::Activate(next);
     }
 
     /// A cut in the middle of an earlier request may have left half a trailer, which the bootloader neither
-    /// follows nor lets anybody complete. The trailer's sectors never hold bytes of the image.
-    fn clear_trailer(&mut self, sector: u32, mode: Mode, reboot: bool) {
+    /// follows nor lets anybody complete. The trailer's sectors never hold bytes of the image. `false` when nothing
+    /// is left to erase.
+    fn clear_trailer(&mut self) -> bool {
         let l = &self.config.layout;
         let first = l.slot_size.saturating_sub(l.trailer_size).checked_div(l.sector_size).unwrap_or(0);
-        let sector = sector.max(first);
-        let offset = sector.saturating_mul(l.sector_size);
-        if self.recovered && offset < l.slot_size {
-            self.op = Some(JobOp::Erase { offset });
-            self.job = Job::Activate(Step::Trailer { sector, mode, reboot });
-        } else {
-            self.job = Job::Activate(Step::Note { mode, reboot });
+        self.sector = self.sector.max(first);
+        let due = self.recovered && self.sector.wrapping_mul(l.sector_size) < l.slot_size;
+        if due {
+            self.erase_sector();
         }
+        due
     }
 
-    pub(super) fn trailer_erased(&mut self, step: Step) {
-        self.job = Job::Activate(match step {
-            Step::Trailer { sector, mode, reboot } => {
-                Step::Trailer { sector: sector.saturating_add(1), mode, reboot }
-            }
-            other => other,
+    fn note_attempt(&mut self) {
+        let Some(proof) = &self.proof else { return };
+        let (mode, before, running) = (self.asked.mode, self.swap_info, &self.running.hash);
+        self.journal.append(|record, ledger| {
+            let number = ledger.last_attempt().wrapping_add(1);
+            record.attempt(number, mode, before, proof.image_hash(), &running.unwrap_or_default());
         });
-    }
-
-    fn note_attempt(&mut self, mode: Mode, reboot: bool) {
-        let Some(proof) = &self.proof else {
-            // Never activate without a proof of this boot.
-            return self.begin_verify(Continuation::Activate { mode, reboot });
-        };
-        let attempt = Attempt {
-            number: self.journal.ledger().last_attempt.wrapping_add(1),
-            mode,
-            swap_before: self.swap_info,
-            target: *proof.image_hash(),
-            running: self.running.hash.unwrap_or_default(),
-        };
-        self.job = Job::Activate(Step::Request { mode, reboot });
-        self.journal.append(Record::Attempt(attempt));
     }
 
     pub(super) fn upgrade_requested(&mut self, result: Result<(), FlashFault>) {
@@ -94,38 +85,35 @@ impl Receiver {
         // The request may have been written in part, so the slot is good for nothing until the next START
         // erases it. What the bootloader makes of it is found out after the next boot: the attempt stays open.
         self.request_failed = true;
-        self.event(Event::Fault { area: crate::port::Area::Secondary });
+        self.event(Event::Fault { area: Area::Secondary });
         self.refuse(None, Constraint::FlashWriteFailed);
         self.close();
     }
 
     pub(super) fn confirm_done(&mut self, result: Result<(), FlashFault>) {
         if result.is_err() {
-            self.event(Event::Fault { area: crate::port::Area::Primary });
+            self.event(Event::Fault { area: Area::Primary });
             return;
         }
         self.boot.confirmed = true;
         self.boot.swap_type = mcuboot_image::trailer::SwapType::None;
-        let attempt = self.journal.ledger().attempt.as_ref();
-        if attempt.is_some_and(|(a, _)| self.runs(&a.target)) {
+        let attempt = self.journal.ledger().attempt();
+        if attempt.is_some_and(|attempt| self.runs(attempt.target())) {
             self.settle(Outcome::Confirmed);
             self.job = Job::Record;
         }
     }
 
     /// Notes how the open attempt ended.
+    #[inline(never)]
     pub(super) fn settle(&mut self, outcome: Outcome) {
-        let ledger = self.journal.ledger();
-        let Some((attempt, _)) = &ledger.attempt else { return };
-        let settled = Settled {
-            number: attempt.number,
-            mode: attempt.mode,
-            outcome,
-            target: attempt.target,
-            stage: ledger.stage.map(|(stage, _)| stage),
-            reset_cause: self.boot.reset_cause,
-        };
-        self.event(Event::Settled { attempt: settled.number, outcome });
-        self.journal.append(Record::Settled(settled));
+        let Some(attempt) = self.journal.ledger().attempt() else { return };
+        self.event(Event::Settled { attempt: attempt.number(), outcome });
+        let reset_cause = self.boot.reset_cause;
+        self.journal.append(|record, ledger| {
+            if let Some(attempt) = ledger.attempt() {
+                record.settled(attempt, outcome, reset_cause, ledger.stage());
+            }
+        });
     }
 }

@@ -8,14 +8,14 @@
 use super::job::{Job, JobOp};
 use super::verify::wire_version;
 use super::{Event, Receiver, Running, Transfer};
-use crate::journal::record::{Attempt, Checksum, Record, Stage};
+use crate::journal::record::{Attempt, Checksum, KIND_CHECKPOINT, KIND_CLOSED, Record, Stage};
 use crate::port::{Area, READ_MAX_U32};
 use fusain::{OtaState, Outcome};
 use mcuboot_image::slot::SwapMode;
 use mcuboot_image::trailer::{SwapType, Trailer};
 
 /// What the recovery does next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The journal is read first.
     Journal,
@@ -23,10 +23,12 @@ pub(super) enum Step {
     Running,
     /// Read which swap made the running image.
     SwapInfo,
-    /// Look for the target's header in the secondary slot, at this offset.
-    Target { base: u32 },
+    /// Look for the target's header where the image was received.
+    Target,
+    /// Look for it at the slot's start, where only a swap puts it.
+    Moved,
     /// Everything about the last attempt is known.
-    Judge { target: Presence },
+    Judge,
     /// Nothing is known of the session's image but that it is gone: end the session.
     Forget,
     /// Look at what is left of a session.
@@ -34,7 +36,7 @@ pub(super) enum Step {
     /// Wait for the journal to find the next checkpoint.
     Seek,
     /// Read the slot up to the checkpoint that was found.
-    Compare { offset: u32, crc: u32, block: u32 },
+    Compare,
 }
 
 /// Where the target image lies after the boot.
@@ -42,7 +44,7 @@ pub(super) enum Step {
 pub(super) enum Presence {
     /// Where it was received.
     Received,
-    /// At the slot's start, where only a swap puts it.
+    /// At the slot's start.
     Moved,
     /// Nowhere: its header is gone.
     Gone,
@@ -54,6 +56,9 @@ pub(super) struct Reread {
     /// Image offset up to which `crc` covers the slot.
     offset: u32,
     crc: Checksum,
+    /// The checkpoint that comes next: its offset, and the CRC-32 that it asks for.
+    until: u32,
+    expected: u32,
     /// The furthest checkpoint that matched.
     matched: u32,
     matched_crc: Checksum,
@@ -71,40 +76,39 @@ impl Receiver {
             }
             Step::Running => self.walk_running(),
             Step::SwapInfo => self.read_swap_info(),
-            Step::Target { base } => self.walk_target(base),
-            Step::Judge { target } => {
+            Step::Target | Step::Moved => self.walk_target(step),
+            Step::Judge => {
                 self.job = Job::Boot(Step::Session);
-                self.judge(target);
+                self.judge();
             }
             Step::Forget => {
                 self.job = Job::Boot(Step::Session);
-                if self.journal.ledger().session.is_some() {
-                    self.journal.append(Record::Closed);
+                if self.journal.ledger().session().is_some() {
+                    self.journal.append_mark(KIND_CLOSED);
                 }
             }
             Step::Session => self.recover_session(),
             Step::Seek => self.seek(),
-            Step::Compare { offset, crc, block } => self.compare_checkpoint(offset, crc, block),
+            Step::Compare => self.compare_checkpoint(),
         }
     }
 
     pub(super) fn boot_read(&mut self, step: Step, bytes: &[u8]) {
-        self.job = Job::Boot(step);
         match step {
             // An error ends the scan; who walks sees that.
-            Step::Running | Step::Target { .. } => {
+            Step::Running | Step::Target | Step::Moved => {
                 let _ = self.scan.feed(bytes);
             }
             Step::SwapInfo => {
                 self.swap_info = bytes.first().map_or(0, |b| b & 0x0F);
                 self.after_swap_info();
             }
-            Step::Compare { .. } => {
+            Step::Compare => {
                 let at = &mut self.reread;
                 at.crc.update(bytes);
-                at.offset = at.offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
+                at.offset = at.offset.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
             }
-            Step::Journal | Step::Judge { .. } | Step::Forget | Step::Session | Step::Seek => {}
+            Step::Journal | Step::Judge | Step::Forget | Step::Session | Step::Seek => {}
         }
     }
 
@@ -115,10 +119,11 @@ impl Receiver {
             Step::Journal => Job::Boot(Step::Journal),
             Step::Running => Job::Boot(Step::SwapInfo),
             Step::SwapInfo => return self.after_swap_info(),
-            Step::Target { .. } => Job::Boot(Step::Judge { target: Presence::Gone }),
-            Step::Judge { .. } | Step::Forget => Job::Boot(Step::Session),
+            // Its header is gone, as far as one can tell.
+            Step::Target | Step::Moved => Job::Boot(Step::Judge),
+            Step::Judge | Step::Forget => Job::Boot(Step::Session),
             Step::Session => Job::None,
-            Step::Seek | Step::Compare { .. } => return self.resumed(),
+            Step::Seek | Step::Compare => return self.resumed(),
         };
     }
 
@@ -149,47 +154,49 @@ impl Receiver {
     }
 
     fn after_swap_info(&mut self) {
-        if self.journal.ledger().attempt.is_some() {
-            self.look_for_target(self.config.layout.image_offset);
+        if self.journal.ledger().attempt().is_some() {
+            self.look_for_target(Step::Target);
         } else {
             self.job = Job::Boot(Step::Session);
         }
     }
 
-    fn look_for_target(&mut self, base: u32) {
+    fn look_for_target(&mut self, step: Step) {
+        self.target = Presence::Gone;
         self.begin_scan(self.config.layout.image_max);
-        self.job = Job::Boot(Step::Target { base });
+        self.job = Job::Boot(step);
     }
 
-    fn walk_target(&mut self, base: u32) {
+    fn walk_target(&mut self, step: Step) {
+        let received_at = self.config.layout.image_offset;
+        self.job = Job::Boot(step);
         if let mcuboot_image::Step::Read { offset, len } = self.scan.step() {
-            self.op = Some(JobOp::Read { area: Area::Secondary, offset: base.saturating_add(offset), len });
-            self.job = Job::Boot(Step::Target { base });
+            let base = if step == Step::Moved { 0 } else { received_at };
+            self.op = Some(JobOp::Read { area: Area::Secondary, offset: base.wrapping_add(offset), len });
             return;
         }
-        let here = match (self.scan.summary(), &self.journal.ledger().attempt) {
-            (Some(summary), Some((attempt, _))) => summary.image_hash == attempt.target,
+        let here = match (self.scan.summary(), self.journal.ledger().attempt()) {
+            (Some(summary), Some(attempt)) => summary.image_hash == *attempt.target(),
             _ => false,
         };
-        let target = match (here, base) {
-            (true, 0) if self.config.layout.image_offset != 0 => Presence::Moved,
-            (true, _) => Presence::Received,
-            (false, 0) => Presence::Gone,
-            (false, _) => return self.look_for_target(0),
-        };
-        self.job = Job::Boot(Step::Judge { target });
+        if here {
+            self.target = if step == Step::Moved { Presence::Moved } else { Presence::Received };
+        } else if step == Step::Target && received_at != 0 {
+            return self.look_for_target(Step::Moved);
+        }
+        self.job = Job::Boot(Step::Judge);
     }
 
     /// Settles the last attempt, as far as it is over.
-    fn judge(&mut self, target: Presence) {
-        let Some((attempt, _)) = &self.journal.ledger().attempt else { return };
+    fn judge(&mut self) {
+        let Some(attempt) = self.journal.ledger().attempt() else { return };
         let foreign = self.journal.ledger().foreign;
         if matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm) && !foreign {
             return; // Not yet: the upgrade is still pending.
         }
-        if !self.runs(&attempt.target) {
-            let outcome = self.judge_from_old(attempt, target);
-            if outcome == Outcome::Unknown && target != Presence::Received {
+        if !self.runs(attempt.target()) {
+            let outcome = self.judge_from_old(attempt);
+            if outcome == Outcome::Unknown && self.target != Presence::Received {
                 self.job = Job::Boot(Step::Forget);
             }
             return self.settle(outcome);
@@ -197,24 +204,25 @@ impl Receiver {
         if self.boot.confirmed {
             return self.settle(Outcome::Confirmed);
         }
-        self.event(Event::UnderTest { attempt: attempt.number });
-        if self.journal.ledger().stage.is_none() {
+        self.event(Event::UnderTest { attempt: attempt.number() });
+        if self.journal.ledger().stage().is_none() {
             // The mark by which the old image will know that this one ran.
-            self.journal.append(Record::Stage(Stage { stage: 0, code: 0 }));
+            self.journal.append(|record, _| record.stage(Stage { stage: 0, code: 0 }));
         }
     }
 
-    fn judge_from_old(&self, attempt: &Attempt, target: Presence) -> Outcome {
+    fn judge_from_old(&self, attempt: Attempt<'_>) -> Outcome {
         const REVERT: u8 = SwapType::Revert as u8;
-        let requested = self.journal.ledger().requested;
-        if !self.runs(&attempt.running) || self.journal.ledger().foreign {
+        let ledger = self.journal.ledger();
+        let requested = ledger.requested;
+        if !self.runs(attempt.running()) || ledger.foreign {
             return Outcome::Unknown;
         }
-        if self.journal.ledger().stage.is_some() {
+        if self.journal.ledger().stage().is_some() {
             return Outcome::Reverted;
         }
-        let (before, after) = (attempt.swap_before, self.swap_info);
-        match target {
+        let (before, after) = (attempt.swap_before(), self.swap_info);
+        match self.target {
             _ if after == REVERT && before != REVERT => Outcome::Reverted,
             Presence::Moved if after == REVERT => Outcome::Reverted,
             // The trailer says "revert" as it did before. A request that stood is only taken away by a swap, so
@@ -229,13 +237,13 @@ impl Receiver {
     fn recover_session(&mut self) {
         let ledger = self.journal.ledger();
         let pending = matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm);
-        let Some((session, block)) = &ledger.session else { return };
-        let (open, block) = (ledger.attempt.is_some(), *block);
+        let Some(session) = ledger.session().map(Record::to_session) else { return };
+        let (open, block) = (ledger.attempt().is_some(), ledger.session_block());
         if open && !pending {
             // The target itself runs, under test: the slot holds the image to revert to.
             return;
         }
-        let mut transfer = Transfer::new(session, 0);
+        let mut transfer = Transfer::new(&session, 0);
         if open {
             transfer.durable = session.size;
             transfer.flushed = session.size;
@@ -251,32 +259,34 @@ impl Receiver {
 
     /// The journal has looked for the next record.
     fn seek(&mut self) {
-        self.job = Job::Boot(Step::Seek);
-        match self.journal.take_found() {
-            None => self.resumed(),
-            Some((Record::Checkpoint { offset, crc }, block)) if offset > self.reread.offset => {
-                self.job = Job::Boot(Step::Compare { offset, crc, block });
-            }
-            Some((_, block)) => self.journal.next_record(block),
+        let Some(record) = self.journal.found() else { return self.resumed() };
+        let at = &mut self.reread;
+        (at.until, at.expected) = record.to_checkpoint();
+        if record.kind() == KIND_CHECKPOINT && at.until > at.offset {
+            self.job = Job::Boot(Step::Compare);
+        } else {
+            self.seek_on();
         }
     }
 
-    fn compare_checkpoint(&mut self, offset: u32, crc: u32, block: u32) {
+    fn seek_on(&mut self) {
+        self.job = Job::Boot(Step::Seek);
+        self.journal.next();
+    }
+
+    fn compare_checkpoint(&mut self) {
         let size = self.transfer.as_ref().map_or(0, |t| t.size);
         let at = &mut self.reread;
-        if at.offset < offset && offset <= size {
-            let len = offset.saturating_sub(at.offset).min(READ_MAX_U32);
-            let from = self.config.layout.image_offset.saturating_add(at.offset);
-            self.op = Some(JobOp::Read { area: Area::Secondary, offset: from, len });
-            self.job = Job::Boot(Step::Compare { offset, crc, block });
-            return;
+        if at.offset < at.until && at.until <= size {
+            let (offset, len) = (at.offset, at.until.saturating_sub(at.offset).min(READ_MAX_U32));
+            self.job = Job::Boot(Step::Compare);
+            return self.read_slot(offset, len);
         }
-        if at.offset == offset && at.crc.value() == crc {
-            at.matched = offset;
+        if at.offset == at.until && at.crc.value() == at.expected {
+            at.matched = at.offset;
             at.matched_crc = at.crc;
         }
-        self.job = Job::Boot(Step::Seek);
-        self.journal.next_record(block);
+        self.seek_on();
     }
 
     /// What matched is still there; everything behind it is received again, onto erased flash.
@@ -300,6 +310,12 @@ impl Receiver {
 
 impl Reread {
     /// Nothing has been read yet.
-    pub(super) const NOTHING: Self =
-        Self { offset: 0, crc: Checksum::new(), matched: 0, matched_crc: Checksum::new() };
+    pub(super) const NOTHING: Self = Self {
+        offset: 0,
+        crc: Checksum::new(),
+        until: 0,
+        expected: 0,
+        matched: 0,
+        matched_crc: Checksum::new(),
+    };
 }

@@ -3,37 +3,33 @@
 
 use super::job::Job;
 use super::{EraseMode, Receiver, Reply, Safety, activate};
-use crate::journal::record::Settled;
+use crate::journal::record::{Settled, Stage};
 use fusain::{
-    Command, Constraint, DecodeError, ExtensionRequest, Info, InfoFlags, InvalidCommand, Mode, OtaActivate,
-    OtaState, OtaStatus, OtaVerify, Outcome, OutcomeReport, Reason, StateReject,
+    Command, Constraint, ExtensionRequest, Info, InfoFlags, InvalidCommand, OtaActivate, OtaState, OtaStatus,
+    OtaVerify, Outcome, OutcomeReport, Reason, StateReject,
 };
 use mcuboot_image::trailer::SwapType;
 
-/// What follows a verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Continuation {
-    /// OTA_STATUS, state VERIFIED.
-    Report,
-    /// The activation that found no proof of this boot.
-    Activate { mode: Mode, reboot: bool },
-}
-
 impl Receiver {
-    /// Takes one command (or why it could not be decoded), addressed to this device alone. To be called only
-    /// while [`ready`](Self::ready); a command that comes earlier is dropped, as if the link had lost it.
-    pub fn command(&mut self, now_ms: u64, safety: Safety, command: &Result<Command<'_>, DecodeError>) {
+    /// Takes the payload of a frame that is addressed to this device alone. What is no command of an update is
+    /// ignored. To be called only while [`ready`](Self::ready); a command that comes earlier is dropped, as if the
+    /// link had lost it.
+    #[inline(never)]
+    pub fn receive(&mut self, now_ms: u64, safety: Safety, payload: &[u8]) {
         if !self.ready() {
             return;
         }
         self.safety = safety;
-        let command = match command {
-            Ok(command) => command,
-            Err(error) => {
-                self.reply = error.invalid_command().map(Reply::Invalid);
-                return;
-            }
-        };
+        match &Command::decode(payload) {
+            Ok(Some(command)) => self.command(now_ms, command),
+            Ok(None) => {}
+            Err(error) => self.reply = error.invalid_command().map(Reply::Invalid),
+        }
+    }
+
+    /// Takes one command while [`ready`](Self::ready).
+    #[inline(never)]
+    pub(crate) fn command(&mut self, now_ms: u64, command: &Command<'_>) {
         let before_ms = self.last_command_ms.replace(now_ms);
         let idle_ms = now_ms.saturating_sub(before_ms.or(self.began_ms).unwrap_or(now_ms));
         // Asking is not using the session: it must not hold off a takeover, nor keep the application waiting.
@@ -105,7 +101,7 @@ impl Receiver {
         if self.proof.is_some() {
             return self.answer_status();
         }
-        self.begin_verify(Continuation::Report);
+        self.begin_verify(false);
     }
 
     fn on_activate(&mut self, command: OtaActivate) {
@@ -115,8 +111,8 @@ impl Receiver {
                 return self.reject(Reason::InvalidInState);
             }
             OtaState::Activated => {
-                let attempt = self.journal.ledger().attempt.as_ref().map(|(a, _)| a.mode);
-                if attempt.is_some_and(|pending| pending != mode) {
+                let attempt = self.journal.ledger().attempt();
+                if attempt.is_some_and(|pending| pending.mode() != mode) {
                     return self.reject(Reason::InvalidInState);
                 }
                 if self.refused_unsafe() {
@@ -131,7 +127,9 @@ impl Receiver {
             return;
         }
         // Without a proof of this boot the image is verified again first.
-        self.job = Job::Activate(activate::Step::Trailer { sector: 0, mode, reboot });
+        self.asked = command;
+        self.sector = 0;
+        self.job = Job::Activate(activate::Step::Trailer);
     }
 
     fn on_abort(&mut self) {
@@ -192,27 +190,26 @@ impl Receiver {
     /// The newest outcome (index 0) comes from memory, an older one from the journal.
     fn on_outcome(&mut self, index: u32) {
         let ledger = self.journal.ledger();
-        let open = u32::from(ledger.attempt.is_some());
-        let total = ledger.settled_count.saturating_add(open);
+        let open = u32::from(ledger.attempt().is_some());
+        let total = ledger.settled_count.wrapping_add(open);
         let mut report = self.empty_report(index, total);
-        if let (Some((attempt, _)), 0) = (&ledger.attempt, index) {
+        if let (Some(attempt), 0) = (ledger.attempt(), index) {
             report.outcome = if self.upgrade_pending() {
                 Outcome::Pending
-            } else if self.runs(&attempt.target) {
+            } else if self.runs(attempt.target()) {
                 Outcome::UnderTest
             } else {
                 // It is over, but the journal could not take that down.
                 Outcome::Unknown
             };
-            report.attempt = attempt.number;
-            report.target = Some(attempt.target);
-            report.mode = Some(attempt.mode);
-            report.stage = ledger.stage.map(|(s, _)| s.stage);
-            report.code = ledger.stage.map(|(s, _)| s.code);
-        } else if let Some(settled) = &ledger.settled
+            report.attempt = attempt.number();
+            report.target = Some(*attempt.target());
+            report.mode = Some(attempt.mode());
+            report_stage(&mut report, ledger.stage());
+        } else if let Some(settled) = ledger.settled()
             && index == open
         {
-            settled.report(&mut report);
+            report_settled(&mut report, settled);
         } else if index < total {
             return self.find_outcome(index, total);
         }
@@ -236,14 +233,18 @@ impl Receiver {
     }
 }
 
-impl Settled {
-    pub(super) fn report(&self, report: &mut OutcomeReport) {
-        report.outcome = self.outcome;
-        report.attempt = self.number;
-        report.target = Some(self.target);
-        report.mode = Some(self.mode);
-        report.stage = self.stage.map(|s| s.stage);
-        report.code = self.stage.map(|s| s.code);
-        report.reset_cause = Some(self.reset_cause);
-    }
+/// Puts a settled outcome into a report.
+#[inline(never)]
+pub(super) fn report_settled(report: &mut OutcomeReport, settled: Settled<'_>) {
+    report.outcome = settled.outcome();
+    report.attempt = settled.number();
+    report.target = Some(*settled.target());
+    report.mode = Some(settled.mode());
+    report.reset_cause = Some(settled.reset_cause());
+    report_stage(report, settled.stage());
+}
+
+fn report_stage(report: &mut OutcomeReport, stage: Option<Stage>) {
+    report.stage = stage.map(|s| s.stage);
+    report.code = stage.map(|s| s.code);
 }

@@ -6,8 +6,7 @@
 
 use super::job::{Job, JobOp};
 use super::{Answer, Event, Receiver};
-use crate::journal::record::Record;
-use crate::port::{Area, WRITE_MAX};
+use crate::port::WRITE_MAX;
 use fusain::{Constraint, OtaData, OtaState, Reason};
 
 /// What storing does next.
@@ -16,7 +15,7 @@ pub(super) enum Step {
     /// Erase ahead, write a page, note a checkpoint: whatever is due.
     Next,
     /// A page was written that ended a sector or the image: its checkpoint is being noted.
-    Noted { offset: u32 },
+    Noted,
 }
 
 impl Receiver {
@@ -57,7 +56,7 @@ impl Receiver {
 
     fn store(&mut self, data: &[u8]) {
         let Some(transfer) = &mut self.transfer else { return };
-        let end = transfer.fill.saturating_add(data.len());
+        let end = transfer.fill.wrapping_add(data.len());
         let Some(place) = self.buffer.get_mut(transfer.fill..end) else {
             // Longer than any payload can carry (FRAME: at most 101 bytes of data).
             return self.refuse(Some(1), Constraint::ValueTooHigh);
@@ -68,8 +67,8 @@ impl Receiver {
     }
 
     pub(super) fn run_store(&mut self, step: Step, now_ms: u64) {
-        if let Step::Noted { offset } = step {
-            self.checkpointed(offset);
+        if step == Step::Noted {
+            self.checkpointed();
         }
         let Some(transfer) = &self.transfer else { return };
         let last = transfer.next() == transfer.size;
@@ -94,15 +93,14 @@ impl Receiver {
 
     fn erase_ahead(&mut self) {
         let Some(transfer) = &self.transfer else { return };
-        let offset = self.config.layout.image_offset.saturating_add(transfer.erased_to);
+        let offset = self.config.layout.image_offset.wrapping_add(transfer.erased_to);
         self.op = Some(JobOp::Erase { offset });
     }
 
-    pub(super) fn store_erased(&mut self, step: Step) {
-        self.job = Job::Store(step);
+    pub(super) fn store_erased(&mut self) {
         let sector = self.config.layout.sector_size;
         if let Some(transfer) = &mut self.transfer {
-            transfer.erased_to = transfer.erased_to.saturating_add(sector);
+            transfer.erased_to = transfer.erased_to.wrapping_add(sector);
         }
     }
 
@@ -121,7 +119,7 @@ impl Receiver {
                 pad.fill(0xFF);
             }
         }
-        let offset = self.config.layout.image_offset.saturating_add(transfer.flushed);
+        let offset = self.config.layout.image_offset.wrapping_add(transfer.flushed);
         self.op = Some(JobOp::Write { offset, len });
     }
 
@@ -139,22 +137,20 @@ impl Receiver {
             start.copy_from_slice(rest);
         }
         transfer.fill = transfer.fill.saturating_sub(taken);
-        transfer.flushed = transfer.flushed.saturating_add(u32::try_from(taken).unwrap_or(0));
+        transfer.flushed = transfer.flushed.wrapping_add(u32::try_from(taken).unwrap_or(0));
         let offset = transfer.flushed;
         if offset.checked_rem(sector) == Some(0) || offset == transfer.size {
             let crc = transfer.crc.value();
-            self.job = Job::Store(Step::Noted { offset });
-            self.journal.append(Record::Checkpoint { offset, crc });
-        } else {
-            self.job = Job::Store(Step::Next);
+            self.job = Job::Store(Step::Noted);
+            self.journal.append(|record, _| record.checkpoint(offset, crc));
         }
     }
 
-    fn checkpointed(&mut self, offset: u32) {
+    fn checkpointed(&mut self) {
         if let Some(transfer) = &mut self.transfer {
-            transfer.durable = offset;
-            let size = transfer.size;
-            self.event(Event::Progress { durable: offset, size });
+            transfer.durable = transfer.flushed;
+            let (durable, size) = (transfer.durable, transfer.size);
+            self.event(Event::Progress { durable, size });
         }
     }
 
@@ -167,26 +163,25 @@ impl Receiver {
         let split = usize::try_from(on_flash).unwrap_or(0).min(data.len());
         let (flash, buffered) = data.split_at(split);
         let from =
-            usize::try_from(offset.saturating_add(on_flash).saturating_sub(transfer.flushed)).unwrap_or(0);
-        let held = self.buffer.get(from..from.saturating_add(buffered.len()));
+            usize::try_from(offset.wrapping_add(on_flash).saturating_sub(transfer.flushed)).unwrap_or(0);
+        let held = self.buffer.get(from..from.wrapping_add(buffered.len()));
         if !buffered.is_empty() && held != Some(buffered) {
             return self.refuse_offset();
         }
         // The part on flash waits behind the page buffer, which holds less than a page between commands.
-        let spare = self.buffer.get_mut(WRITE_MAX..WRITE_MAX.saturating_add(flash.len()));
-        match (spare, u8::try_from(flash.len())) {
-            (Some(spare), Ok(len)) if len > 0 => {
+        let spare = self.buffer.get_mut(WRITE_MAX..WRITE_MAX.wrapping_add(flash.len()));
+        match spare {
+            Some(spare) if on_flash > 0 => {
                 spare.copy_from_slice(flash);
-                let offset = self.config.layout.image_offset.saturating_add(offset);
-                self.job = Job::Compare { len };
-                self.op = Some(JobOp::Read { area: Area::Secondary, offset, len: on_flash });
+                self.job = Job::Compare;
+                self.read_slot(offset, on_flash);
             }
             _ => self.acknowledge(),
         }
     }
 
-    pub(super) fn compared(&mut self, len: u8, bytes: &[u8]) {
-        let expected = self.buffer.get(WRITE_MAX..WRITE_MAX.saturating_add(usize::from(len)));
+    pub(super) fn compared(&mut self, len: u32, bytes: &[u8]) {
+        let expected = self.buffer.get(WRITE_MAX..).and_then(|spare| spare.get(..usize::try_from(len).ok()?));
         if expected == Some(bytes) {
             self.acknowledge();
         } else {

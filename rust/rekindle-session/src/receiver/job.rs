@@ -4,13 +4,12 @@
 //! At most one job runs, and it has at most one operation open. A job's step names what happens *next*; the
 //! step is advanced before the operation that leads to it is issued or when that operation is answered.
 
-use super::command::Continuation;
-use super::{Event, Receiver, activate, boot, history, start, verify};
-use crate::journal::record::{Record, Stage};
+use super::{Event, Receiver, activate, boot, data, start, verify};
+use crate::journal::record::{KIND_CLOSED, Stage};
 use crate::port::{Area, FlashFault};
-use fusain::{Constraint, Mode, OtaState};
+use fusain::{Constraint, OtaState};
 
-/// The running job. It is small, because it is moved at each step: what a step works on lies in the receiver.
+/// The running job, and its step. What a step works on lies in the receiver: so a job fits a register.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Job {
     None,
@@ -19,18 +18,13 @@ pub(super) enum Job {
     /// A new session: erase, then note it in the journal.
     Start(start::Step),
     /// Getting full pages of the buffer onto flash, then acknowledging.
-    Store(super::data::Step),
+    Store(data::Step),
     /// Comparing a repeated chunk with what is on flash; the chunk waits in the buffer's spare end.
-    Compare {
-        len: u8,
-    },
+    Compare,
     /// Reading the image back.
-    Verify {
-        step: verify::Step,
-        then: Continuation,
-    },
+    Verify(verify::Step),
     /// Looking for an older outcome.
-    History(history::Step),
+    History,
     /// Asking the bootloader.
     Activate(activate::Step),
     /// A record is being appended; an answer that waits goes out when it stands.
@@ -54,7 +48,7 @@ pub(super) enum JobOp {
     Erase {
         offset: u32,
     },
-    RequestUpgrade(Mode),
+    RequestUpgrade,
     Confirm,
 }
 
@@ -79,9 +73,9 @@ impl Receiver {
                 Job::Start(step) => self.run_start(step),
                 Job::Store(step) => self.run_store(step, now_ms),
                 // Its read is open from the start; without one there is nothing to compare with.
-                Job::Compare { .. } => {}
-                Job::Verify { step, then } => self.run_verify(step, then),
-                Job::History(step) => self.run_history(step),
+                Job::Compare => {}
+                Job::Verify(step) => self.run_verify(step),
+                Job::History => self.run_history(),
                 Job::Activate(step) => self.run_activate(step),
                 Job::Record => {}
             }
@@ -95,16 +89,19 @@ impl Receiver {
             self.fault(area);
             return;
         };
-        match (core::mem::replace(&mut self.job, Job::None), op) {
-            (Job::Boot(step), JobOp::Read { .. }) => self.boot_read(step, bytes),
-            (Job::Start(step), JobOp::Erase { .. }) => self.start_erased(step),
-            (Job::Store(step), JobOp::Erase { .. }) => self.store_erased(step),
-            (Job::Activate(step), JobOp::Erase { .. }) => self.trailer_erased(step),
+        match (self.job, op) {
+            (Job::Boot(step), _) => self.boot_read(step, bytes),
+            // They erase one sector after the other.
+            (Job::Start(_) | Job::Activate(_), _) => self.sector = self.sector.wrapping_add(1),
+            (Job::Store(_), JobOp::Erase { .. }) => self.store_erased(),
             (Job::Store(_), JobOp::Write { len, .. }) => self.store_written(len),
-            (Job::Compare { len }, JobOp::Read { .. }) => self.compared(len, bytes),
-            (Job::Verify { step, then }, JobOp::Read { .. }) => self.verify_read(step, then, bytes),
+            (Job::Compare, JobOp::Read { len, .. }) => {
+                self.job = Job::None;
+                self.compared(len, bytes);
+            }
+            (Job::Verify(step), _) => self.verify_read(step, bytes),
             // No other pair is ever issued.
-            (job, _) => self.job = job,
+            _ => {}
         }
     }
 
@@ -117,7 +114,7 @@ impl Receiver {
             self.boot_fault(step);
             return;
         }
-        let field = matches!(job, Job::Store(_) | Job::Compare { .. }).then_some(1);
+        let field = matches!(job, Job::Store(_) | Job::Compare).then_some(1);
         let closing = matches!(job, Job::Record);
         self.refuse(field, Constraint::FlashWriteFailed);
         self.op = None;
@@ -132,13 +129,13 @@ impl Receiver {
 
     /// Ends the session and notes that in the journal. An answer that is set already is sent when that is done.
     pub(super) fn close(&mut self) {
-        let live = self.journal.ledger().session.is_some();
+        let live = self.journal.ledger().session().is_some();
         if self.transfer.is_some() || live {
             self.event(Event::Closed);
         }
         self.end_transfer();
         if live {
-            self.journal.append(Record::Closed);
+            self.journal.append_mark(KIND_CLOSED);
         }
         self.job = Job::Record;
     }
@@ -178,10 +175,9 @@ impl Receiver {
     /// A mark is kept only while the running image is under test: at any other time nobody would read it.
     fn note_stage(&mut self, stage: Stage) {
         let ledger = self.journal.ledger();
-        let testing = ledger.attempt.as_ref().is_some_and(|(a, _)| self.runs(&a.target));
-        let known = ledger.stage.is_some_and(|(s, _)| s == stage);
-        if testing && !self.boot.confirmed && !known {
-            self.journal.append(Record::Stage(stage));
+        let testing = ledger.attempt().is_some_and(|attempt| self.runs(attempt.target()));
+        if testing && !self.boot.confirmed && ledger.stage() != Some(stage) {
+            self.journal.append(|record, _| record.stage(stage));
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::journal::Journal;
 use crate::journal::record::{Checksum, Session, Stage};
 use crate::port::{Area, FlashFault, FlashOp, WRITE_MAX};
 use fusain::{
-    Constraint, Info, InvalidCommand, Mode, OtaState, OtaStatus, Outcome, OutcomeReport, StateReject, Version,
+    Constraint, EncodeError, Info, InvalidCommand, Mode, OtaActivate, OtaState, OtaStatus, Outcome,
+    OutcomeReport, StateReject, Version,
 };
 use job::{Job, JobOp};
 use mcuboot_image::trailer::SwapType;
@@ -78,6 +79,22 @@ pub enum Reply {
     Info(Info),
     /// Answer to an extension OUTCOME_REQUEST.
     Outcome(OutcomeReport),
+}
+
+impl Reply {
+    /// Encodes the message's payload into `out` and returns its length in bytes.
+    ///
+    /// # Errors
+    /// `out` is too short; [`fusain::PAYLOAD_MAX`] always suffices.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        match self {
+            Self::Status(status) => status.encode(out),
+            Self::Invalid(invalid) => invalid.encode(out),
+            Self::Reject(reject) => reject.encode(out),
+            Self::Info(info) => info.encode(out),
+            Self::Outcome(report) => report.encode(out),
+        }
+    }
 }
 
 /// What the application may want to know.
@@ -174,7 +191,7 @@ impl Transfer {
     /// Next expected offset: everything below it is acknowledged.
     #[inline(never)]
     fn next(&self) -> u32 {
-        self.flushed.saturating_add(u32::try_from(self.fill).unwrap_or(0))
+        self.flushed.wrapping_add(u32::try_from(self.fill).unwrap_or(0))
     }
 }
 
@@ -226,6 +243,15 @@ pub struct Receiver {
     read_tries: u8,
     /// Requests of the application, taken up when no job runs.
     wanted: Wanted,
+    /// How the image is to be activated.
+    asked: OtaActivate,
+    /// A verification is part of an activation, which goes on after it.
+    activating: bool,
+    /// The sector that a job erases next.
+    sector: u32,
+    /// Where the last attempt's image lies after the boot.
+    target: boot::Presence,
+    walk: history::Walk,
     config: Config,
     running: Running,
     /// What a START that is being carried out announced.
@@ -290,6 +316,11 @@ impl Receiver {
             lent: false,
             read_tries: 1,
             wanted: Wanted::default(),
+            asked: OtaActivate { mode: Mode::Test, reboot: false },
+            activating: false,
+            sector: 0,
+            target: boot::Presence::Gone,
+            walk: history::Walk::default(),
         }
     }
 
@@ -438,7 +469,7 @@ impl Receiver {
     pub fn flash_done(&mut self, result: Result<&[u8], FlashFault>) {
         let reading = matches!(self.output(), Output::Flash(FlashOp::Read { .. }));
         if result.is_err() && reading && self.read_tries < READ_TRIES {
-            self.read_tries = self.read_tries.saturating_add(1);
+            self.read_tries = self.read_tries.wrapping_add(1);
             return;
         }
         self.read_tries = 1;
@@ -456,7 +487,7 @@ impl Receiver {
     /// Answers the last [`Output::RequestUpgrade`] or [`Output::Confirm`].
     pub fn boot_done(&mut self, result: Result<(), FlashFault>) {
         match self.op.take() {
-            Some(JobOp::RequestUpgrade(_)) => self.upgrade_requested(result),
+            Some(JobOp::RequestUpgrade) => self.upgrade_requested(result),
             Some(JobOp::Confirm) => self.confirm_done(result),
             other => self.op = other,
         }
@@ -478,12 +509,19 @@ impl Receiver {
                 Output::Flash(FlashOp::Erase { area: Area::Secondary, offset, len })
             }
             Some(JobOp::Confirm) => Output::Confirm,
-            Some(JobOp::RequestUpgrade(mode)) => match &self.proof {
-                Some(image) => Output::RequestUpgrade { image, mode },
+            Some(JobOp::RequestUpgrade) => match &self.proof {
+                Some(image) => Output::RequestUpgrade { image, mode: self.asked.mode },
                 // No proof, no request: `pump` never leaves it so.
                 None => Output::Wait { until_ms: None },
             },
         }
+    }
+
+    /// Opens a read of the secondary slot, from `offset` of the image on.
+    #[inline(never)]
+    fn read_slot(&mut self, offset: u32, len: u32) {
+        let offset = self.config.layout.image_offset.wrapping_add(offset);
+        self.op = Some(JobOp::Read { area: Area::Secondary, offset, len });
     }
 
     fn take_event(&mut self) -> Option<Event> {

@@ -3,7 +3,7 @@
 
 use super::job::{Job, JobOp};
 use super::{EraseMode, Event, Receiver, Transfer};
-use crate::journal::record::{Checksum, Record, Session};
+use crate::journal::record::{Checksum, KIND_CLOSED, Session};
 use fusain::{Constraint, OtaStart, OtaState, Outcome, Reason};
 use mcuboot_image::HEADER_SIZE;
 
@@ -13,14 +13,14 @@ pub(super) enum Step {
     /// Note the end of what was before, so that a cut during the erase leaves no session. Where the slot is lent
     /// to another writer, that is all.
     Forget,
-    /// Erase the sector with this number, or the next one that START must erase.
-    Erase { sector: u32 },
+    /// Erase the receiver's `sector`, or the next one that START must erase.
+    Erase,
     /// All that must be blank is blank: note the session.
     Note,
     /// The session is noted.
     Begin,
-    /// A session that goes on after a boot: erase the slot's sectors from this one on, as START did then.
-    Rest { sector: u32 },
+    /// A session that goes on after a boot: erase the slot's sectors from `sector` on, as START did then.
+    Rest,
 }
 
 impl Receiver {
@@ -75,47 +75,45 @@ impl Receiver {
         if self.refused_unsafe() {
             return;
         }
-        let from = self.config.layout.image_offset.saturating_add(erased_to);
-        let sector = from.checked_div(self.config.layout.sector_size).unwrap_or(0);
-        self.job = Job::Start(Step::Rest { sector });
+        let from = self.config.layout.image_offset.wrapping_add(erased_to);
+        self.sector = from.checked_div(self.config.layout.sector_size).unwrap_or(0);
+        self.job = Job::Start(Step::Rest);
     }
 
     pub(super) fn run_start(&mut self, step: Step) {
         let next = match step {
             Step::Forget => {
                 let ledger = self.journal.ledger();
-                if ledger.attempt.is_some() {
+                if ledger.attempt().is_some() {
                     // A request that failed is taken away by the erase below. Any other attempt was over when
                     // this boot began, but the journal could not take that down then.
                     let failed = core::mem::take(&mut self.request_failed);
                     self.settle(if failed { Outcome::NotAttempted } else { Outcome::Unknown });
                     step
-                } else if ledger.session.is_some() {
-                    self.journal.append(Record::Closed);
+                } else if ledger.session().is_some() {
+                    self.journal.append_mark(KIND_CLOSED);
                     step
                 } else if self.lent {
                     return self.event(Event::Closed);
                 } else {
-                    Step::Erase { sector: 0 }
+                    self.sector = 0;
+                    Step::Erase
                 }
             }
-            Step::Erase { sector } => match self.erase_from(sector) {
-                Some(sector) => Step::Erase { sector },
-                None => Step::Note,
-            },
+            Step::Erase if self.erase_next() => step,
+            Step::Erase => Step::Note,
             Step::Note => {
-                self.journal.append(Record::Session(self.coming));
+                let coming = &self.coming;
+                self.journal.append(|record, _| record.session(coming));
                 Step::Begin
             }
-            Step::Rest { sector } => match self.erase_from(sector) {
-                Some(sector) => Step::Rest { sector },
-                None => {
-                    if let Some(transfer) = &mut self.transfer {
-                        transfer.erased_to = u32::MAX;
-                    }
-                    return self.answer_status();
+            Step::Rest if self.erase_next() => step,
+            Step::Rest => {
+                if let Some(transfer) = &mut self.transfer {
+                    transfer.erased_to = u32::MAX;
                 }
-            },
+                return self.answer_status();
+            }
             Step::Begin => {
                 let all = self.config.erase == EraseMode::AtStart;
                 let erased_to = if all { u32::MAX } else { self.config.layout.sector_size };
@@ -127,20 +125,19 @@ impl Receiver {
         self.job = Job::Start(next);
     }
 
-    pub(super) fn start_erased(&mut self, step: Step) {
-        self.job = Job::Start(match step {
-            Step::Erase { sector } => Step::Erase { sector: sector.saturating_add(1) },
-            Step::Rest { sector } => Step::Rest { sector: sector.saturating_add(1) },
-            other => other,
-        });
+    /// Opens the erase of the first sector from `sector` on that START erases; `false` when there is none.
+    #[inline(never)]
+    fn erase_next(&mut self) -> bool {
+        let Some(sector) = self.next_to_erase(self.sector) else { return false };
+        self.sector = sector;
+        self.erase_sector();
+        true
     }
 
-    /// Opens the erase of the first sector from `sector` on that START erases, and names that sector.
-    fn erase_from(&mut self, sector: u32) -> Option<u32> {
-        let sector = self.next_to_erase(sector)?;
-        let offset = sector.saturating_mul(self.config.layout.sector_size);
+    /// Opens the erase of `sector`.
+    pub(super) fn erase_sector(&mut self) {
+        let offset = self.sector.wrapping_mul(self.config.layout.sector_size);
         self.op = Some(JobOp::Erase { offset });
-        Some(sector)
     }
 
     /// The first sector from `sector` on that START erases: the first one of the slot (a completed swap using

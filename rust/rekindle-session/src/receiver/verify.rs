@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VERIFY: the image is read back from flash, once, and judged by what stands there.
 
-use super::command::Continuation;
-use super::job::{Job, JobOp};
+use super::job::Job;
 use super::{DowngradePolicy, Event, Receiver, activate};
-use crate::journal::record::Record;
-use crate::port::{Area, READ_MAX_U32};
+use crate::journal::record::KIND_VERIFIED;
+use crate::port::READ_MAX_U32;
 use fusain::{Constraint, OtaState, Version};
 use mcuboot_image::digest::Sha256;
 use mcuboot_image::{ImageVersion, Scan, Summary};
@@ -38,8 +37,8 @@ impl Verified {
 pub(super) enum Step {
     /// Walk header and TLVs, with the receiver's scan.
     Scan,
-    /// Hash the image from this offset on.
-    Hash { offset: u32 },
+    /// Hash the image, from where that has come to.
+    Hash,
     /// Everything is right and noted: give the proof.
     Prove,
 }
@@ -49,76 +48,74 @@ pub(super) enum Step {
 pub(super) struct Hashing {
     /// Over everything read so far.
     whole: Sha256,
+    /// So many bytes.
+    offset: u32,
     /// The image's own hash was reached, and is right.
     image_right: bool,
 }
 
 impl Hashing {
     pub(super) fn new() -> Self {
-        Self { whole: Sha256::new(), image_right: false }
+        Self { whole: Sha256::new(), offset: 0, image_right: false }
     }
 }
 
 impl Receiver {
-    /// Begins to read the image back.
-    pub(super) fn begin_verify(&mut self, then: Continuation) {
+    /// Begins to read the image back; with `activating`, for an activation that goes on after that.
+    pub(super) fn begin_verify(&mut self, activating: bool) {
+        self.activating = activating;
         let size = self.transfer.as_ref().map_or(0, |t| t.size);
         self.begin_scan(size);
-        self.job = Job::Verify { step: Step::Scan, then };
+        self.job = Job::Verify(Step::Scan);
     }
 
     /// Begins a walk over header and TLVs of an image of at most `limit` bytes.
+    #[inline(never)]
     pub(super) fn begin_scan(&mut self, limit: u32) {
         self.scan = Scan::new(limit);
     }
 
-    pub(super) fn run_verify(&mut self, step: Step, then: Continuation) {
+    pub(super) fn run_verify(&mut self, step: Step) {
         let (offset, len) = match step {
             Step::Scan => match self.scan.step() {
                 mcuboot_image::Step::Read { offset, len } => (offset, len),
-                mcuboot_image::Step::Done => return self.scanned(then),
+                mcuboot_image::Step::Done => return self.scanned(),
             },
-            Step::Hash { offset } => {
-                let size = self.transfer.as_ref().map_or(0, |t| t.size);
+            Step::Hash => {
+                let (offset, size) = (self.hashing.offset, self.transfer.as_ref().map_or(0, |t| t.size));
                 if offset >= size {
-                    return self.hashed(then);
+                    return self.hashed();
                 }
                 // A read ends where MCUboot's hash ends, so that one pass serves both digests.
                 let hashed_len = self.scan.summary().map_or(0, |s| s.hashed_len);
                 let stop = if offset < hashed_len { hashed_len } else { size };
                 (offset, stop.saturating_sub(offset).min(READ_MAX_U32))
             }
-            Step::Prove => return self.proved(then),
+            Step::Prove => return self.proved(),
         };
-        let offset = self.config.layout.image_offset.saturating_add(offset);
-        self.op = Some(JobOp::Read { area: Area::Secondary, offset, len });
-        self.job = Job::Verify { step, then };
+        self.job = Job::Verify(step);
+        self.read_slot(offset, len);
     }
 
-    pub(super) fn verify_read(&mut self, mut step: Step, then: Continuation, bytes: &[u8]) {
-        match &mut step {
-            Step::Scan => {
-                if self.scan.feed(bytes).is_err() {
-                    return self.refuse_image(Constraint::HeaderInvalid);
-                }
+    pub(super) fn verify_read(&mut self, step: Step, bytes: &[u8]) {
+        if step == Step::Scan {
+            if self.scan.feed(bytes).is_err() {
+                self.refuse_image(Constraint::HeaderInvalid);
             }
-            Step::Hash { offset } => {
-                let hashing = &mut self.hashing;
-                hashing.whole.update(bytes);
-                *offset = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(0));
-                if let Some(summary) = self.scan.summary()
-                    && *offset == summary.hashed_len
-                {
-                    hashing.image_right = hashing.whole.clone().finalize() == summary.image_hash;
-                }
-            }
-            Step::Prove => {}
+            return;
         }
-        self.job = Job::Verify { step, then };
+        let hashing = &mut self.hashing;
+        hashing.whole.update(bytes);
+        hashing.offset = hashing.offset.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
+        if let Some(summary) = self.scan.summary()
+            && hashing.offset == summary.hashed_len
+        {
+            hashing.image_right = hashing.whole.clone().finalize() == summary.image_hash;
+        }
     }
 
     /// The structure is sound: is it the image that was announced, for this device?
-    fn scanned(&mut self, then: Continuation) {
+    fn scanned(&mut self) {
         let (Some(summary), Some(transfer)) = (self.scan.summary(), &self.transfer) else {
             return self.refuse_image(Constraint::HeaderInvalid);
         };
@@ -136,33 +133,32 @@ impl Receiver {
             return self.refuse_image(Constraint::VersionDowngrade);
         }
         self.hashing = Hashing::new();
-        self.job = Job::Verify { step: Step::Hash { offset: 0 }, then };
+        self.job = Job::Verify(Step::Hash);
     }
 
-    fn hashed(&mut self, then: Continuation) {
+    fn hashed(&mut self) {
         let whole = self.hashing.whole.clone().finalize();
         let announced = self.transfer.as_ref().is_some_and(|t| t.digest == whole);
         if !(announced && self.hashing.image_right) {
             return self.refuse_image(Constraint::HashMismatch);
         }
-        self.job = Job::Verify { step: Step::Prove, then };
+        self.job = Job::Verify(Step::Prove);
         if !self.journal.ledger().verified {
-            self.journal.append(Record::Verified);
+            self.journal.append_mark(KIND_VERIFIED);
         }
     }
 
-    fn proved(&mut self, then: Continuation) {
+    fn proved(&mut self) {
         let (Some(summary), Some(transfer)) = (self.scan.summary(), &mut self.transfer) else { return };
         let version = wire_version(summary.header.version);
         self.proof = Some(Verified { summary: *summary });
         transfer.state = OtaState::Verified;
         transfer.version = Some(version);
         self.event(Event::Verified { version });
-        match then {
-            Continuation::Report => self.answer_status(),
-            Continuation::Activate { mode, reboot } => {
-                self.job = Job::Activate(activate::Step::Note { mode, reboot });
-            }
+        if self.activating {
+            self.job = Job::Activate(activate::Step::Note);
+        } else {
+            self.answer_status();
         }
     }
 
