@@ -20,11 +20,11 @@ TICK_NS = 50
 # Beyond both, a figure is another one than docs/size.md says.
 TOLERANCE, TOLERANCE_BYTES = 0.03, 128
 # What may not grow. The goal is 16 KiB: docs/size.md says how far it is and what is in the way.
-CODE_CEILING = 23 << 10
+CODE_CEILING = 17 << 10
+# The programs whose code is compared: nothing, a driver, what it drives, and the whole endpoint.
+SIZED = ("baseline", "driver", "device", "endpoint")
 
 BEGIN, END = "<!-- scripts/cross size --write: begin -->", "<!-- end -->"
-# The memory functions of the compiler's runtime: a firmware has them from its C library already.
-RUNTIME = re.compile(r"__aeabi_mem|^mem(cpy|move|set|cmp)$|17?compiler_builtins3mem|compiler_builtins\\.*mem")
 
 
 @dataclass
@@ -62,11 +62,6 @@ class Elf:
         entries = [struct.unpack_from("<III", self.data, at) for at in places]
         return [(self._text(strings + name), value, size) for name, value, size in entries]
 
-    def runtime(self) -> int:
-        """Bytes of memory functions; some have several names."""
-        found = {value & ~1: size for name, value, size in self.symbols() if size and RUNTIME.search(name)}
-        return sum(found.values())
-
     def address(self, symbol: str) -> int:
         return next(value for name, value, _ in self.symbols() if name == symbol)
 
@@ -102,21 +97,18 @@ def instructions(ticks: int, shift: int) -> int:
     return ticks * TICK_NS >> shift
 
 
-def measure_code(build, targets: list[str]) -> tuple[list[Row], dict[str, tuple[int, int]]]:
+def measure_code(build, targets: list[str]) -> tuple[list[Row], dict[str, tuple[int, int, int]]]:
     sizes = {}
     for target in targets:
         if not build.toolchain.linker(target):
             continue
-        baseline, device, endpoint = (
-            Elf(build.program(target, name)).code() for name in ["baseline", "device", "endpoint"]
-        )
-        sizes[target] = (device - baseline, endpoint - baseline)
-    runtime = Elf(build.target_dir / MEASURED / "release/device.elf").runtime()
-    device, endpoint = sizes[MEASURED]
+        empty, driver, device, endpoint = (Elf(path).code() for path in build.programs(target, (), *SIZED))
+        sizes[target] = (device - driver, device - empty, endpoint - empty)
+    update, device, endpoint = sizes[MEASURED]
     return [
-        Row("code", "code: frames, update messages, receiver, journal, SHA-256, image checks", device, "B", CODE_CEILING),
-        Row("code-memory", "… of it memory functions, which a firmware has anyway", runtime, "B"),
-        Row("code-endpoint", "code of all that with discovery, ping, telemetry, timeouts", endpoint, "B"),
+        Row("code", "code: frames, update messages, receiver, journal, SHA-256, image checks", update, "B", CODE_CEILING),
+        Row("code-device", "… with the driver of the measurement and the memory functions", device, "B"),
+        Row("code-endpoint", "… and with discovery, ping, telemetry, timeouts", endpoint, "B"),
     ], sizes
 
 
@@ -146,14 +138,14 @@ def measure_signature(build) -> list[Row]:
     return rows
 
 
-def table(toolchain: str, rows: list[Row], sizes: dict[str, tuple[int, int]]) -> str:
+def table(toolchain: str, rows: list[Row], sizes: dict[str, tuple[int, int, int]]) -> str:
     lines = [BEGIN, f"Made with {toolchain}, for {MEASURED}.", "", "| what | size | at most |", "|---|---:|---:|"]
     for row in rows:
         budget = f"{row.budget:,}" if row.budget else ""
         unit = " instructions" if row.unit == "insn" else " B"
         lines.append(f"| {row.what} | {row.value:,}{unit if unit == ' B' else ''} | {budget} |")
-    lines += ["", "| target | code | with the endpoint |", "|---|---:|---:|"]
-    lines += [f"| {target} | {device:,} B | {endpoint:,} B |" for target, (device, endpoint) in sizes.items()]
+    lines += ["", "| target | code | with driver and memory functions | and the endpoint |", "|---|---:|---:|---:|"]
+    lines += [f"| {target} | " + " | ".join(f"{size:,} B" for size in row) + " |" for target, row in sizes.items()]
     return "\n".join([*lines, END])
 
 

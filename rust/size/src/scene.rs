@@ -329,7 +329,7 @@ impl Bench {
                 Output::Event(Event::Update(receiver::Event::Settled { outcome, .. })) => {
                     self.settled = Some(outcome);
                 }
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Outcome(_) => {}
                 Output::Reboot => self.rebooted = true,
                 Output::Wait { .. } => return,
             }
