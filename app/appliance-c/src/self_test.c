@@ -45,12 +45,18 @@ void self_test_before_everything(void)
 	}
 }
 
-/* 's' never ends, 'b' fails. */
+/* 's' never so much as begins. */
+static bool silent(void)
+{
+	return LETTER == 's';
+}
+
+/* 't' never ends, 'b' fails. */
 static int check_sensors(void)
 {
 	uint8_t code[4];
 
-	if (LETTER == 's') {
+	if (LETTER == 't') {
 		return REKINDLE_TESTING;
 	}
 	if (LETTER != 'b') {
@@ -75,6 +81,11 @@ static int check_outputs(void)
 
 void self_test_before_everything(void)
 {
+}
+
+static bool silent(void)
+{
+	return false;
 }
 
 /* There is no hardware behind this appliance that could fail them. */
@@ -110,7 +121,9 @@ int self_test(void *context, uint32_t *stage)
 	case STAGE_OUTPUTS:
 		return check_outputs();
 	default:
-		*stage = STAGE_SENSORS;
+		if (!silent()) {
+			*stage = STAGE_SENSORS;
+		}
 		return REKINDLE_TESTING;
 	}
 }
