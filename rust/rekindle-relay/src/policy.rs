@@ -72,7 +72,7 @@ pub(crate) struct Receiving {
     pub(crate) counter: u32,
 }
 
-/// The image in the store, judged; see the [module's documentation](self).
+/// The image in the store, read back and judged: the proof without which nothing of it is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Approved {
     size: u32,
