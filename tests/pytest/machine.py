@@ -179,13 +179,12 @@ class Machine:
             "-nic", "user,model=lan9118,restrict=on",
             *self.extra_arguments,
         ]  # fmt: skip
-        # The terminal is the console's where there is one; what QEMU itself says goes to a log.
-        interactive = self.console_device != "null"
-        stdin = None if self.console_device.startswith("stdio") else subprocess.DEVNULL
+        # The terminal is the console's where that wants it; what QEMU itself says goes to a log.
+        interactive = self.console_device.startswith("stdio")
         with self.qemu_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                stdin=stdin,
+                stdin=None if interactive else subprocess.DEVNULL,
                 stdout=None if interactive else log,
                 stderr=None if interactive else log,
                 pass_fds=[fd],
