@@ -7,8 +7,9 @@ use core::str::FromStr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use fusain::Address;
-use mcuboot_image::ImageVersion;
+use mcuboot_image::{Dependency, ImageVersion};
 use rekindle_client::listen::Listen;
 use rekindle_client::target::{Target, TargetError};
 
@@ -108,6 +109,12 @@ pub(crate) struct Sign {
     /// Write block of the flash, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4)]
     pub(crate) align: u8,
+    /// Sectors the bootloader keeps a swap status for, which decides how much of the slot its trailer takes
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    pub(crate) max_sectors: u32,
+    /// The bootloader overwrites instead of swapping: a smaller trailer, and no way back
+    #[arg(long)]
+    pub(crate) overwrite_only: bool,
     /// Security counter against downgrades: a number, or `auto` to derive it from the version
     #[arg(long, value_name = "NUMBER")]
     pub(crate) security_counter: Option<String>,
@@ -117,6 +124,19 @@ pub(crate) struct Sign {
     /// Device class, a name or a UUID: a device that has one configured refuses others
     #[arg(long, value_name = "CLASS", alias = "cid")]
     pub(crate) class: Option<String>,
+    /// Another image that must be there, at this version or later, as 1=2.0.0; may be repeated
+    #[arg(long = "dependency", value_name = "IMAGE=VERSION", value_parser = dependency)]
+    pub(crate) dependencies: Vec<Dependency>,
+    /// A protected TLV of your own, as TYPE=HEX, such as 0x00a0=c0ffee; may be repeated
+    #[arg(long = "custom-tlv", value_name = "TYPE=HEX", value_parser = custom_tlv)]
+    pub(crate) custom: Vec<CustomTlv>,
+}
+
+/// A TLV as it stands on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CustomTlv {
+    pub(crate) kind: u16,
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -289,6 +309,21 @@ pub(crate) fn number(text: &str) -> Result<u32, String> {
     parsed.map_err(|_| "expected a number of at most 32 bits, decimal or with 0x".to_owned())
 }
 
+fn dependency(text: &str) -> Result<Dependency, String> {
+    let (image, version) = text.split_once('=').ok_or("expected IMAGE=VERSION, such as 1=2.0.0")?;
+    let image = image.parse().map_err(|_| format!("image {image}: a number up to 255"))?;
+    let min_version = version.parse().map_err(|error| format!("version {version}: {error}"))?;
+    Ok(Dependency { image, min_version })
+}
+
+fn custom_tlv(text: &str) -> Result<CustomTlv, String> {
+    let (kind, value) = text.split_once('=').ok_or("expected TYPE=HEX, such as 0x00a0=c0ffee")?;
+    let kind = number(kind).ok().and_then(|kind| u16::try_from(kind).ok());
+    let kind = kind.ok_or("the type is a number of at most 16 bits, decimal or with 0x")?;
+    let value = HEXLOWER_PERMISSIVE.decode(value.as_bytes()).map_err(|error| format!("value: {error}"))?;
+    Ok(CustomTlv { kind, value })
+}
+
 fn device_address(text: &str) -> Result<Address, String> {
     let address: Address = text.parse().map_err(|error| format!("{error}"))?;
     if address.is_device() {
@@ -314,6 +349,20 @@ mod tests {
         assert_eq!(number("0x200"), Ok(512));
         assert_eq!(number("7"), Ok(7));
         assert!(number("-1").is_err() && number("0x100000000").is_err() && number("").is_err());
+    }
+
+    #[test]
+    fn what_images_need_and_carry_is_read_or_refused() {
+        let needed = dependency("1=2.0.3").map(|needed| (needed.image, needed.min_version.to_string()));
+        assert_eq!(needed, Ok((1, "2.0.3".to_owned())));
+        for wrong in ["", "1", "256=1.0.0", "1=", "1=x"] {
+            assert!(dependency(wrong).is_err(), "{wrong}");
+        }
+        let read = custom_tlv("0x00a0=C0ffee");
+        assert_eq!(read, Ok(CustomTlv { kind: 0xa0, value: vec![0xc0, 0xff, 0xee] }));
+        for wrong in ["", "160", "0x10000=00", "0xa0=0", "0xa0=zz"] {
+            assert!(custom_tlv(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

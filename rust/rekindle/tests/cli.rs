@@ -84,6 +84,16 @@ fn an_image_is_signed_inspected_and_verified_with_either_algorithm() {
         run(&["verify", &image, "--key", &public]).says(0, "signed by");
         run(&["verify", &image, "--key", &key]).says(0, "signed by");
         run(&["inspect", &image]).says(0, kind);
+
+        let more = ["--dependency", "1=2.0.3", "--custom-tlv", "0x00a0=c0ffee", "--slot-size", "6000"];
+        run(&[&["sign", &body][..], &common, &more, &["--max-sectors", "8"]].concat()).says(0, "1.2.3+4");
+        let seen = run(&["--json", "inspect", &image]).last();
+        assert_eq!(seen["dependencies"][0], "image 1 at 2.0.3 or later");
+        assert_eq!(seen["tlvs"][1]["type"], 0xa0);
+        assert_eq!(seen["tlvs"][1]["size"], 3);
+        // With a status for 128 sectors of 4 bytes, the same image does not fit.
+        run(&[&["sign", &body][..], &common, &more].concat()).says(3, "exceed the slot");
+        run(&[&["sign", &body][..], &common, &["--custom-tlv", "0x10=00"]].concat()).says(2, "0x00a0");
     }
     let other = desk.path("key.pub.pem");
     run(&["verify", &desk.path("out.img"), "--key", &other]).says(3, "not signed with this key");

@@ -15,7 +15,9 @@ pub(crate) fn run(args: &cli::Sign, output: Output) -> Outcome {
     let body = files::read(&args.input, "binary")?;
     let key = signing_key(&args.key)?;
     let image = sign(&body, &options, &key).map_err(|error| match error {
-        SignError::Alignment(_) | SignError::HeaderSize(_) => Failure::of(Exit::Usage, &error),
+        SignError::Alignment(_) | SignError::HeaderSize(_) | SignError::CustomTlv(_) => {
+            Failure::of(Exit::Usage, &error)
+        }
         SignError::HeaderNotEmpty { .. } => {
             input(args, &error).next("add --pad-header if the binary has no room")
         }
@@ -64,9 +66,13 @@ fn options(args: &cli::Sign) -> Outcome<SignOptions> {
         pad_header: args.pad_header,
         align: args.align,
         slot_size: args.slot_size,
+        max_sectors: args.max_sectors,
+        overwrite_only: args.overwrite_only,
         security_counter,
         vendor,
         class,
+        dependencies: args.dependencies.clone(),
+        custom: args.custom.iter().map(|tlv| (tlv.kind, tlv.value.clone())).collect(),
         ..SignOptions::new(args.version, header_size)
     })
 }
