@@ -179,6 +179,24 @@ fn control_c_leaves_a_session_that_goes_on_and_says_how() {
 }
 
 #[test]
+fn control_c_after_activation_does_not_offer_to_resume_or_give_up() {
+    let desk = Desk::new();
+    // A swap that takes a while: the power goes before it is over.
+    let mut device = device(&desk, "tcp://127.0.0.1:0", &["--erase-ms", "50"]);
+    let image = desk.image("2.0.0", 30_000, "");
+    let child = push_until(&device, &image, "activated");
+    device.power_off();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("activated") && said.contains("rekindle status --to"), "{said}");
+    assert!(!said.contains("rekindle abort") && !said.contains("same command"), "{said}");
+    device.power_on();
+    assert_eq!(push(&device, &image, &[]).says(0, "").last()["completion"], "confirmed");
+}
+
+#[test]
 fn abort_makes_room_for_another_image() {
     let desk = Desk::new();
     let device = device(&desk, "tcp://127.0.0.1:0", &["--link-rate", "50000"]);

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use fusain::{InfoFlags, Outcome as BootOutcome, OutcomeReport};
+use fusain::{InfoFlags, OtaState, Outcome as BootOutcome, OutcomeReport};
 use rekindle_client::drive::{DriveError, DriveEvent, Job, drive};
 use rekindle_session::sender::{Completion, Plan, Progress, Report, SendError};
 use serde_json::{Value, json};
@@ -62,6 +62,15 @@ fn failure(device: &Device, purpose: Purpose, error: &DriveError) -> Failure {
     match error {
         DriveError::Interrupted { progress } => match purpose {
             Purpose::Question => Failure::new(Exit::Interrupted, "interrupted"),
+            // Nothing is left to send or to give up: the device goes on by itself.
+            Purpose::Transfer if progress.state == Some(OtaState::Activated) => Failure::new(
+                Exit::Interrupted,
+                "interrupted; the image is activated, and the device boots it",
+            )
+            .next(format!(
+                "`rekindle status --to '{}' --address {}` tells what became of it",
+                device.to, device.address
+            )),
             Purpose::Transfer => {
                 let message = format!("interrupted; {}", what_stays(progress));
                 Failure::new(Exit::Interrupted, message).next(format!(
