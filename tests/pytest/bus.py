@@ -4,6 +4,7 @@ not send, such as damaged images, and for everything that is no update."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import socket
@@ -32,9 +33,15 @@ class Bus:
         self.address = address
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._messages: queue.Queue[Message] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def close(self) -> None:
+        # A socket that a thread reads from is not closed before that thread returns, and the
+        # emulated UART has one client at a time.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
         self._socket.close()
 
     def __enter__(self) -> Bus:

@@ -23,8 +23,11 @@ use crate::{Errno, boot, ffi, flash, link::Link, policy, smp, system};
 /// Longest wait for room in the transmitter. A link that takes nothing for this long is
 /// down, and the frame is lost like any other on a broken link.
 const SEND_TIMEOUT_MS: u32 = 1_000;
-/// How long the last answer may still take on the way before the device is gone.
-const REBOOT_PAUSE_MS: u32 = 250;
+/// Silence on the link before a reset: the last answer may still be on its way, and what is on its
+/// way to the device still counts.
+const RESET_QUIET_MS: u64 = 250;
+/// A link that is never silent puts a reset off for this long.
+const RESET_LATEST_MS: u64 = 1_000;
 /// Longest sleep, so that the application is asked now and then.
 const SLEEP_MAX_MS: u64 = 100;
 
@@ -164,7 +167,11 @@ pub struct Device {
     end: usize,
     /// Time at which the link was last looked at.
     looked_ms: u64,
+    /// Time at which something was there.
+    heard_ms: u64,
     restart: Restart,
+    /// Since when nothing but silence is missing for the reset.
+    agreed_ms: Option<u64>,
     /// Nothing is left to do, so everything noted is on flash.
     quiet: bool,
 }
@@ -205,7 +212,9 @@ impl Device {
             next: 0,
             end: 0,
             looked_ms: system::uptime_ms(),
+            heard_ms: 0,
             restart: Restart::No,
+            agreed_ms: None,
             quiet: false,
         };
         device.publish(device.looked_ms, UNKNOWN);
@@ -298,7 +307,7 @@ impl Device {
             Output::Wait { until_ms } => {
                 self.quiet = true;
                 self.publish(now_ms, status);
-                self.reset(application);
+                self.reset(now_ms, application);
                 self.sleep(now_ms, until_ms);
             }
         }
@@ -332,9 +341,7 @@ impl Device {
         let mut at_ms = self.looked_ms;
         while self.appliance.wants_bytes() {
             if self.next == self.end {
-                self.looked_ms = now_ms;
-                self.next = 0;
-                self.end = self.link.read(&mut self.received, Some(0)).len();
+                self.look(0);
             }
             let Some(byte) = self.received.get(self.next..self.end).and_then(<[u8]>::first) else {
                 return;
@@ -352,21 +359,34 @@ impl Device {
             system::sleep_ms(wait_ms.clamp(1, 10));
             return;
         }
+        self.look(wait_ms);
+    }
+
+    /// Takes what the link holds, or waits for that.
+    fn look(&mut self, wait_ms: u32) {
         self.next = 0;
         self.end = self.link.read(&mut self.received, Some(wait_ms)).len();
         self.looked_ms = system::uptime_ms();
+        if self.end > 0 {
+            self.heard_ms = self.looked_ms;
+        }
     }
 
     /// Resets the device if it waits for that and the application agrees. The answer to
     /// ACTIVATE must leave the device before it does, and what was safe before that need not
-    /// be so any more: the application is asked last.
-    fn reset(&mut self, application: &mut impl Application) {
+    /// be so any more: an EMERGENCY right behind it is heard, and the application is asked last.
+    fn reset(&mut self, now_ms: u64, application: &mut impl Application) {
         if self.restart == Restart::No || !self.agrees(application) {
+            self.agreed_ms = None;
             return;
         }
-        let _ = self.link.drain(Some(SEND_TIMEOUT_MS));
-        system::sleep_ms(REBOOT_PAUSE_MS);
-        if self.agrees(application) {
+        let Some(agreed_ms) = self.agreed_ms else {
+            let _ = self.link.drain(Some(SEND_TIMEOUT_MS));
+            self.agreed_ms = Some(system::uptime_ms());
+            return;
+        };
+        let silence_ms = now_ms.saturating_sub(agreed_ms.max(self.heard_ms));
+        if silence_ms >= RESET_QUIET_MS || now_ms.saturating_sub(agreed_ms) >= RESET_LATEST_MS {
             system::reboot();
         }
     }
