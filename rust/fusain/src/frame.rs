@@ -290,41 +290,46 @@ pub fn encode_frame(address: Address, payload: &[u8], out: &mut [u8]) -> Result<
         Ok(length) if payload.len() <= PAYLOAD_MAX => length,
         _ => return Err(EncodeError::PayloadTooLong),
     };
-    let address = address.get().to_le_bytes();
-    let mut sum = Checksum::new();
-    sum.update(&[length]);
-    sum.update(&address);
-    sum.update(payload);
-    let checksum = sum.0.to_be_bytes();
-
-    let mut stuffer = Stuffer { out, length: 0 };
-    stuffer.raw(START)?;
-    stuffer.raw(length)?;
-    for part in [&address, payload, &checksum] {
-        part.iter().try_for_each(|&byte| stuffer.stuffed(byte))?;
+    let mut stuffer = Stuffer { out, length: 0, sum: Checksum::new() };
+    stuffer.raw(START);
+    stuffer.part(&[length]);
+    stuffer.part(&address.get().to_le_bytes());
+    stuffer.part(payload);
+    let checksum = stuffer.sum.0.to_be_bytes();
+    stuffer.part(&checksum);
+    stuffer.raw(END);
+    if stuffer.length > stuffer.out.len() {
+        return Err(EncodeError::BufferTooSmall);
     }
-    stuffer.raw(END)?;
     Ok(stuffer.length)
 }
 
+/// A frame that is being written. It takes all there is to write and counts on when `out` is full.
 struct Stuffer<'o> {
     out: &'o mut [u8],
     length: usize,
+    /// Of everything that was stuffed.
+    sum: Checksum,
 }
 
 impl Stuffer<'_> {
-    fn raw(&mut self, byte: u8) -> Result<(), EncodeError> {
-        *self.out.get_mut(self.length).ok_or(EncodeError::BufferTooSmall)? = byte;
+    fn raw(&mut self, byte: u8) {
+        if let Some(place) = self.out.get_mut(self.length) {
+            *place = byte;
+        }
         self.length += 1;
-        Ok(())
     }
 
-    fn stuffed(&mut self, byte: u8) -> Result<(), EncodeError> {
-        if matches!(byte, ESC..=END) {
-            self.raw(ESC)?;
-            self.raw(byte ^ FLIP)
-        } else {
-            self.raw(byte)
+    /// Writes a part of the frame, stuffed.
+    #[inline(never)]
+    fn part(&mut self, bytes: &[u8]) {
+        self.sum.update(bytes);
+        for &byte in bytes {
+            let special = matches!(byte, ESC..=END);
+            if special {
+                self.raw(ESC);
+            }
+            self.raw(if special { byte ^ FLIP } else { byte });
         }
     }
 }
