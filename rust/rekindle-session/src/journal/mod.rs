@@ -338,8 +338,8 @@ impl Journal {
     }
 
     fn other(&self) -> u32 {
-        // A journal that does not exist yet is made in sector 0.
-        if self.formatted { 1 ^ self.sector } else { 0 }
+        // A journal that does not exist yet is in sector 0, and made there.
+        u32::from(self.formatted) ^ self.sector
     }
 
     /// The next flash operation, or `None` when idle. The same operation is named until it is answered.

@@ -10,7 +10,9 @@ use fusain::{Constraint, OtaState, Outcome};
 /// What the activation does next. How the image is to be activated says the receiver's `asked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Erase the trailer's sectors from the receiver's `sector` on, if the session is of an earlier boot.
+    /// If the session is of an earlier boot, erase the trailer's sectors: a cut in the middle of an earlier request
+    /// may have left half a trailer, which the bootloader neither follows nor lets anybody complete. They never hold
+    /// bytes of the image.
     Trailer,
     /// Note the attempt: after the boot it tells what was tried.
     Note,
@@ -25,7 +27,7 @@ pub(super) enum Step {
 impl Receiver {
     pub(super) fn run_activate(&mut self, step: Step) {
         let next = match step {
-            Step::Trailer if self.clear_trailer() => step,
+            Step::Trailer if self.recovered && self.erase_next(false) => step,
             Step::Trailer => Step::Note,
             Step::Note if self.proof.is_none() => {
                 // Never activate without a proof of this boot.
@@ -53,20 +55,6 @@ impl Receiver {
             }
         };
         self.job = Job::Activate(next);
-    }
-
-    /// A cut in the middle of an earlier request may have left half a trailer, which the bootloader neither
-    /// follows nor lets anybody complete. The trailer's sectors never hold bytes of the image. `false` when nothing
-    /// is left to erase.
-    fn clear_trailer(&mut self) -> bool {
-        let l = &self.config.layout;
-        let first = l.slot_size.saturating_sub(l.trailer_size).checked_div(l.sector_size).unwrap_or(0);
-        self.sector = self.sector.max(first);
-        let due = self.recovered && self.sector.wrapping_mul(l.sector_size) < l.slot_size;
-        if due {
-            self.erase_sector();
-        }
-        due
     }
 
     fn note_attempt(&mut self) {

@@ -30,30 +30,26 @@ impl Receiver {
     /// Takes one command while [`ready`](Self::ready).
     #[inline(never)]
     pub(crate) fn command(&mut self, now_ms: u64, command: &Command<'_>) {
-        let before_ms = self.last_command_ms.replace(now_ms);
-        let idle_ms = now_ms.saturating_sub(before_ms.or(self.began_ms).unwrap_or(now_ms));
-        // Asking is not using the session: it must not hold off a takeover, nor keep the application waiting.
-        if matches!(command, Command::Query | Command::Extension(_)) {
-            self.last_command_ms = before_ms;
-        }
         match command {
             Command::Start(start) => {
-                self.on_start(start, idle_ms);
+                self.on_start(now_ms, start);
+                // Asking in vain for a session of one's own is not using the one there is.
                 if self.transfer.as_ref().is_some_and(|t| t.digest != start.digest) {
-                    // Nor is asking in vain for a session of one's own.
-                    self.last_command_ms = before_ms;
+                    return;
                 }
             }
             Command::Data(data) => self.on_data(now_ms, data),
             Command::Verify(verify) => self.on_verify(verify),
             Command::Activate(activate) => self.on_activate(*activate),
+            Command::Abort => self.on_abort(),
+            // Nor is any other asking: it must not hold off a takeover, nor keep the application waiting.
             Command::Query => {
                 self.gap_answered = false;
-                self.answer_status();
+                return self.answer_status();
             }
-            Command::Abort => self.on_abort(),
-            Command::Extension(request) => self.on_extension(request),
+            Command::Extension(request) => return self.on_extension(request),
         }
+        self.last_command_ms = Some(now_ms);
     }
 
     /// Answers with ERROR_INVALID_CMD, for a field or for what was received as a whole.
@@ -128,7 +124,7 @@ impl Receiver {
         }
         // Without a proof of this boot the image is verified again first.
         self.asked = command;
-        self.sector = 0;
+        self.erase_at = 0;
         self.job = Job::Activate(activate::Step::Trailer);
     }
 
@@ -192,7 +188,15 @@ impl Receiver {
         let ledger = self.journal.ledger();
         let open = u32::from(ledger.attempt().is_some());
         let total = ledger.settled_count.wrapping_add(open);
+        if open < index && index < total {
+            return self.find_outcome(index, total);
+        }
         let mut report = self.empty_report(index, total);
+        if let Some(settled) = ledger.settled()
+            && index == open
+        {
+            report_settled(&mut report, settled);
+        }
         if let (Some(attempt), 0) = (ledger.attempt(), index) {
             report.outcome = if self.upgrade_pending() {
                 Outcome::Pending
@@ -206,12 +210,6 @@ impl Receiver {
             report.target = Some(*attempt.target());
             report.mode = Some(attempt.mode());
             report_stage(&mut report, ledger.stage());
-        } else if let Some(settled) = ledger.settled()
-            && index == open
-        {
-            report_settled(&mut report, settled);
-        } else if index < total {
-            return self.find_outcome(index, total);
         }
         self.reply = Some(Reply::Outcome(report));
     }

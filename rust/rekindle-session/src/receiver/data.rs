@@ -26,22 +26,21 @@ impl Receiver {
         if self.refused_unsafe() {
             return;
         }
-        let len = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
-        if len == 0 {
+        if data.data.is_empty() {
             return self.refuse(Some(1), Constraint::ValueTooLow);
         }
-        let end = data.offset.saturating_add(len);
-        if end > u64::from(size) {
+        let part = u32::try_from(data.offset).ok().zip(u32::try_from(data.data.len()).ok());
+        let within = part.and_then(|(offset, len)| Some((offset, offset.checked_add(len)?)));
+        let Some((offset, end)) = within.filter(|(_, end)| *end <= size) else {
             return self.refuse(Some(1), Constraint::ValueTooHigh);
-        }
-        let Ok(offset) = u32::try_from(data.offset) else { return };
+        };
         if offset > next {
             return self.gap(now_ms);
         }
         if offset == next {
             self.gap_answered = false;
             self.store(data.data);
-        } else if end <= u64::from(next) {
+        } else if end <= next {
             self.compare(offset, data.data);
         } else {
             self.refuse_offset();
@@ -113,8 +112,9 @@ impl Receiver {
         }
         let mut len = WRITE_MAX;
         if transfer.fill < WRITE_MAX {
-            let block = usize::try_from(self.config.layout.write_block).unwrap_or(1);
-            len = transfer.fill.checked_next_multiple_of(block).unwrap_or(WRITE_MAX);
+            // Up to the next write block, whose size is a power of two.
+            let mask = usize::try_from(self.config.layout.write_block).unwrap_or(1).wrapping_sub(1);
+            len = transfer.fill.wrapping_add(mask) & !mask;
             if let Some(pad) = self.buffer.get_mut(transfer.fill..len) {
                 pad.fill(0xFF);
             }

@@ -55,31 +55,32 @@ pub(super) enum JobOp {
 impl Receiver {
     /// Moves the job on until an operation is open, an answer is ready, or nothing is left to do.
     /// Each turn either opens an operation, ends the job or advances its step, so the loop ends.
-    #[inline(never)]
     pub(super) fn pump(&mut self, now_ms: u64) {
         let _ = self.began_ms.get_or_insert(now_ms);
         if matches!(self.job, Job::Record) && self.journal.idle() {
             self.job = Job::None;
         }
-        while self.op.is_none() && self.journal.idle() && self.reply.is_none() {
-            // A step moves out of the job and the function that runs it puts the next one in.
-            match core::mem::replace(&mut self.job, Job::None) {
-                Job::None => {
-                    if !self.take_wanted() {
-                        return;
-                    }
-                }
-                Job::Boot(step) => self.run_boot(step),
-                Job::Start(step) => self.run_start(step),
-                Job::Store(step) => self.run_store(step, now_ms),
-                // Its read is open from the start; without one there is nothing to compare with.
-                Job::Compare => {}
-                Job::Verify(step) => self.run_verify(step),
-                Job::History => self.run_history(),
-                Job::Activate(step) => self.run_activate(step),
-                Job::Record => {}
-            }
+        while self.op.is_none() && self.journal.idle() && self.reply.is_none() && self.turn(now_ms) {}
+    }
+
+    /// Runs the job's next step, or takes up a request of the application; `false` when there is neither.
+    // By itself: in the loop, the addresses of all that its arms touch would be worked out beforehand.
+    #[inline(never)]
+    fn turn(&mut self, now_ms: u64) -> bool {
+        // A step moves out of the job and the function that runs it puts the next one in.
+        match core::mem::replace(&mut self.job, Job::None) {
+            Job::None => return self.take_wanted(),
+            Job::Boot(step) => self.run_boot(step),
+            Job::Start(step) => self.run_start(step),
+            Job::Store(step) => self.run_store(step, now_ms),
+            // Its read is open from the start; without one there is nothing to compare with.
+            Job::Compare => {}
+            Job::Verify(step) => self.run_verify(step),
+            Job::History => self.run_history(),
+            Job::Activate(step) => self.run_activate(step),
+            Job::Record => {}
         }
+        true
     }
 
     /// The answer to the open operation.
@@ -92,7 +93,9 @@ impl Receiver {
         match (self.job, op) {
             (Job::Boot(step), _) => self.boot_read(step, bytes),
             // They erase one sector after the other.
-            (Job::Start(_) | Job::Activate(_), _) => self.sector = self.sector.wrapping_add(1),
+            (Job::Start(_) | Job::Activate(_), _) => {
+                self.erase_at = self.erase_at.wrapping_add(self.config.layout.sector_size);
+            }
             (Job::Store(_), JobOp::Erase { .. }) => self.store_erased(),
             (Job::Store(_), JobOp::Write { len, .. }) => self.store_written(len),
             (Job::Compare, JobOp::Read { len, .. }) => {

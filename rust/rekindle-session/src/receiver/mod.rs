@@ -247,8 +247,8 @@ pub struct Receiver {
     asked: OtaActivate,
     /// A verification is part of an activation, which goes on after it.
     activating: bool,
-    /// The sector that a job erases next.
-    sector: u32,
+    /// Offset in the slot from which a job erases on.
+    erase_at: u32,
     /// Where the last attempt's image lies after the boot.
     target: boot::Presence,
     walk: history::Walk,
@@ -279,6 +279,8 @@ impl Receiver {
     ///
     /// # Errors
     /// [`ConfigError`] when the layout cannot work.
+    // Out of line: inlined, every part is made in a place of its own and copied from there.
+    #[inline(never)]
     pub fn new(config: Config, boot: BootFacts) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self::unchecked(config, boot))
@@ -318,7 +320,7 @@ impl Receiver {
             wanted: Wanted::default(),
             asked: OtaActivate { mode: Mode::Test, reboot: false },
             activating: false,
-            sector: 0,
+            erase_at: 0,
             target: boot::Presence::Gone,
             walk: history::Walk::default(),
         }

@@ -13,18 +13,18 @@ pub(super) enum Step {
     /// Note the end of what was before, so that a cut during the erase leaves no session. Where the slot is lent
     /// to another writer, that is all.
     Forget,
-    /// Erase the receiver's `sector`, or the next one that START must erase.
+    /// Erase the next sector from the receiver's `erase_at` on that START must erase.
     Erase,
     /// All that must be blank is blank: note the session.
     Note,
     /// The session is noted.
     Begin,
-    /// A session that goes on after a boot: erase the slot's sectors from `sector` on, as START did then.
+    /// A session that goes on after a boot: erase the slot's sectors from `erase_at` on, as START did then.
     Rest,
 }
 
 impl Receiver {
-    pub(super) fn on_start(&mut self, start: &OtaStart, idle_ms: u64) {
+    pub(super) fn on_start(&mut self, now_ms: u64, start: &OtaStart) {
         self.gap_answered = false;
         if let Some(slot) = start.slot
             && slot != 1
@@ -46,7 +46,8 @@ impl Receiver {
             if same {
                 return self.restart();
             }
-            if idle_ms < u64::from(self.config.takeover_ms) {
+            let used_ms = self.last_command_ms.or(self.began_ms).unwrap_or(now_ms);
+            if now_ms.saturating_sub(used_ms) < u64::from(self.config.takeover_ms) {
                 return self.reject(Reason::UpdateInProgress);
             }
         }
@@ -75,8 +76,7 @@ impl Receiver {
         if self.refused_unsafe() {
             return;
         }
-        let from = self.config.layout.image_offset.wrapping_add(erased_to);
-        self.sector = from.checked_div(self.config.layout.sector_size).unwrap_or(0);
+        self.erase_at = self.config.layout.image_offset.wrapping_add(erased_to);
         self.job = Job::Start(Step::Rest);
     }
 
@@ -96,18 +96,18 @@ impl Receiver {
                 } else if self.lent {
                     return self.event(Event::Closed);
                 } else {
-                    self.sector = 0;
+                    self.erase_at = 0;
                     Step::Erase
                 }
             }
-            Step::Erase if self.erase_next() => step,
+            Step::Erase if self.erase_next(true) => step,
             Step::Erase => Step::Note,
             Step::Note => {
                 let coming = &self.coming;
                 self.journal.append(|record, _| record.session(coming));
                 Step::Begin
             }
-            Step::Rest if self.erase_next() => step,
+            Step::Rest if self.erase_next(true) => step,
             Step::Rest => {
                 if let Some(transfer) = &mut self.transfer {
                     transfer.erased_to = u32::MAX;
@@ -125,32 +125,26 @@ impl Receiver {
         self.job = Job::Start(next);
     }
 
-    /// Opens the erase of the first sector from `sector` on that START erases; `false` when there is none.
+    /// Opens the erase of the next sector of the slot, from `erase_at` on; `false` when there is none to erase. Those
+    /// with the trailer are erased, and at START the first one of the slot too (a completed swap using offset leaves
+    /// the old image's header there, and the bootloader would take it for the update's), and the one with the header;
+    /// or all of them.
     #[inline(never)]
-    fn erase_next(&mut self) -> bool {
-        let Some(sector) = self.next_to_erase(self.sector) else { return false };
-        self.sector = sector;
-        self.erase_sector();
-        true
-    }
-
-    /// Opens the erase of `sector`.
-    pub(super) fn erase_sector(&mut self) {
-        let offset = self.sector.wrapping_mul(self.config.layout.sector_size);
-        self.op = Some(JobOp::Erase { offset });
-    }
-
-    /// The first sector from `sector` on that START erases: the first one of the slot (a completed swap using
-    /// offset leaves the old image's header there, and the bootloader would take it for the update's), the one
-    /// with the header, the ones with the trailer; or all of them.
-    fn next_to_erase(&self, sector: u32) -> Option<u32> {
+    pub(super) fn erase_next(&mut self, starting: bool) -> bool {
         let l = &self.config.layout;
-        let sectors = l.slot_size.checked_div(l.sector_size)?;
-        let header = l.image_offset.checked_div(l.sector_size)?;
-        let trailer = l.slot_size.saturating_sub(l.trailer_size).checked_div(l.sector_size)?;
-        let wanted =
-            |s: &u32| self.config.erase == EraseMode::AtStart || *s == 0 || *s == header || *s >= trailer;
-        (sector..sectors).find(wanted)
+        let all = self.config.erase == EraseMode::AtStart;
+        let trailer = l.slot_size.saturating_sub(l.trailer_size);
+        loop {
+            let offset = self.erase_at;
+            let Some(end) = offset.checked_add(l.sector_size).filter(|end| *end <= l.slot_size) else {
+                return false;
+            };
+            if end > trailer || (starting && (all || offset == 0 || offset == l.image_offset)) {
+                self.op = Some(JobOp::Erase { offset });
+                return true;
+            }
+            self.erase_at = end;
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Receiver {
         if let Some(summary) = self.scan.summary()
             && hashing.offset == summary.hashed_len
         {
-            hashing.image_right = hashing.whole.clone().finalize() == summary.image_hash;
+            hashing.image_right = hashing.whole.value() == summary.image_hash;
         }
     }
 
@@ -137,7 +137,7 @@ impl Receiver {
     }
 
     fn hashed(&mut self) {
-        let whole = self.hashing.whole.clone().finalize();
+        let whole = self.hashing.whole.value();
         let announced = self.transfer.as_ref().is_some_and(|t| t.digest == whole);
         if !(announced && self.hashing.image_right) {
             return self.refuse_image(Constraint::HashMismatch);
