@@ -38,6 +38,8 @@ pub(super) struct Client {
     /// Offsets that the controller has acknowledged since it last came back, the first and the highest, and the
     /// highest before.
     pub(super) acknowledged: Acknowledged,
+    /// Acknowledged bytes that had to be sent again, and the most of them after one cut.
+    pub(super) again: (u64, u32),
     sender: Option<Box<Sender>>,
     asked_until_ms: u64,
     connected: bool,
@@ -60,6 +62,7 @@ impl Client {
             inbox: VecDeque::new(),
             wake_ms: None,
             acknowledged: Acknowledged::default(),
+            again: (0, 0),
             sender: None,
             asked_until_ms: 0,
             connected: false,
@@ -164,7 +167,11 @@ impl Client {
         {
             let offset = status.offset.unwrap_or(0);
             let seen = &mut self.acknowledged;
-            seen.first.get_or_insert(offset);
+            if seen.first.is_none() {
+                let again = seen.before.saturating_sub(offset);
+                self.again = (self.again.0 + u64::from(again), self.again.1.max(again));
+                seen.first = Some(offset);
+            }
             seen.highest = seen.highest.max(offset);
         }
         if let Some(sender) = self.sender.as_mut().filter(|_| from == self.wanted[0]) {

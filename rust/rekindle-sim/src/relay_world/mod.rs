@@ -11,7 +11,7 @@ mod store;
 mod witness;
 
 pub use scenario::{Cut, Fate, Kit, Made, Scenario};
-pub use store::{Plant, PowerLost, SimStore, StoreTear};
+pub use store::{Medium, Plant, PowerLost, SimStore, StoreTear};
 pub use witness::{Broken, Invariant};
 
 use crate::flash::RamStore;
@@ -37,7 +37,7 @@ type Controller = Relay<4, 2, 2>;
 /// What a world saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Operations of the store that change it.
+    /// Operations of the store at which power could have been cut.
     pub store_operations: u64,
     /// Times that power of the controller went.
     pub controller_cuts: u32,
@@ -47,6 +47,10 @@ pub struct Summary {
     pub settled: u32,
     /// See [`settled`](Self::settled).
     pub unknown: u32,
+    /// Bytes of images that the controller had acknowledged and had to be sent again after a cut of its power.
+    pub again: u64,
+    /// The most of them after one cut.
+    pub again_max: u32,
 }
 
 /// An appliance on a link.
@@ -67,7 +71,7 @@ pub struct World<'k> {
     relay: Option<Box<Controller>>,
     relay_at_ms: Option<u64>,
     relay_wake_ms: Option<u64>,
-    store: SimStore,
+    store: Box<dyn Medium>,
     links: [Link; 2],
     decoders: [Decoder; 2],
     stations: Vec<Station>,
@@ -87,12 +91,22 @@ impl fmt::Debug for World<'_> {
 }
 
 impl<'k> World<'k> {
-    /// A world in which everything has power from time 0 on.
+    /// A world in which everything has power from time 0 on, and the controller a [`SimStore`].
     ///
     /// # Panics
     /// When an image does not fit.
     #[must_use]
     pub fn new(scenario: Scenario, kit: &'k Kit) -> Self {
+        let store = SimStore::new(scenario.seed, scenario.plant);
+        Self::over(Box::new(store), scenario, kit)
+    }
+
+    /// The same over another store, an empty one.
+    ///
+    /// # Panics
+    /// When an image does not fit.
+    #[must_use]
+    pub fn over(store: Box<dyn Medium>, scenario: Scenario, kit: &'k Kit) -> Self {
         let seed = scenario.seed;
         let places = [0, 1].into_iter().flat_map(|link| (0..scenario.appliances[link]).map(move |_| link));
         let stations = places.enumerate().map(|(nth, link)| {
@@ -121,7 +135,7 @@ impl<'k> World<'k> {
             relay: None,
             relay_at_ms: Some(1),
             relay_wake_ms: None,
-            store: SimStore::new(seed, scenario.plant),
+            store,
             links: [Link::new(scenario.link, seed), Link::new(scenario.link, !seed)],
             decoders: [Decoder::new(), Decoder::new()],
             stations,
@@ -159,6 +173,7 @@ impl<'k> World<'k> {
         self.campaign(&kit.last)?;
         self.all_run_the_last()?;
         self.summary.store_operations = self.store.operations();
+        (self.summary.again, self.summary.again_max) = self.client.again;
         Ok(self.summary)
     }
 
@@ -341,20 +356,19 @@ impl<'k> World<'k> {
     }
 
     /// Whoever needs the image finds it.
-    fn check_store(&self) -> Result<(), Broken> {
+    fn check_store(&mut self) -> Result<(), Broken> {
         let Some(relay) = &self.relay else { return Ok(()) };
         let (_, _, size) = relay.stored();
         let needs =
             |stage| matches!(stage, Stage::Queued | Stage::Transferring | Stage::Ready | Stage::Activating);
         let needed = relay.roster().find(|entry| needs(entry.stage));
-        let there = self.store.file(rekindle_relay::File::Image).map_or(0, <[u8]>::len);
-        match needed {
-            Some(entry) if there < size as usize || size == 0 => {
-                let seen = format!("{entry:?} needs {size} bytes, the store has {there}");
-                Err(self.broken(Invariant::ImageKeptWhileNeeded, seen))
-            }
-            _ => Ok(()),
+        let Some(entry) = needed else { return Ok(()) };
+        let there = self.store.len_of(rekindle_relay::File::Image);
+        if there < size as usize || size == 0 {
+            let seen = format!("{entry:?} needs {size} bytes, the store has {there}");
+            return Err(self.broken(Invariant::ImageKeptWhileNeeded, seen));
         }
+        Ok(())
     }
 
     fn start_relay(&mut self) {

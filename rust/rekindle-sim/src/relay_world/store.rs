@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The controller's store in memory: only a sync makes bytes durable, and power may go at any operation.
+//! The controller's store: what a world asks of one, and one in memory that does what a directory of a host does. Only
+//! a sync makes bytes durable, and power may go at any operation.
 
 use crate::rng::Rng;
 use alloc::collections::BTreeMap;
@@ -27,13 +28,45 @@ pub enum StoreTear {
     Half,
 }
 
+/// Power went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerLost;
+
+/// A store of which power can be cut at every operation that changes it.
+pub trait Medium {
+    /// Carries an operation out.
+    ///
+    /// # Errors
+    /// [`PowerLost`] when power goes in it.
+    ///
+    /// # Panics
+    /// When the operation breaks a rule of the port.
+    fn perform(&mut self, op: &StoreOp<'_>) -> Result<Result<Vec<u8>, StoreFault>, PowerLost>;
+
+    /// Operations so far at which power could have been cut. What one is, the store decides: an operation of the
+    /// port, or one of the flash below.
+    fn operations(&self) -> u64;
+
+    /// Cuts power at the operation of this number.
+    fn plan_cut(&mut self, operation: u64, tear: StoreTear);
+
+    /// Nothing is cut any more.
+    fn clear_plans(&mut self);
+
+    /// Power is gone, and comes back: what was not durable may be lost.
+    fn power_off(&mut self);
+
+    /// Length of a file in bytes, 0 if there is none.
+    fn len_of(&mut self, file: File) -> usize;
+}
+
 #[derive(Clone, Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
     synced: usize,
 }
 
-/// The store.
+/// The store in memory.
 #[derive(Debug)]
 pub struct SimStore {
     files: BTreeMap<u8, Content>,
@@ -42,10 +75,6 @@ pub struct SimStore {
     operations: u64,
     cut: Option<(u64, StoreTear)>,
 }
-
-/// Power went away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PowerLost;
 
 fn key(file: File) -> u8 {
     match file {
@@ -65,58 +94,9 @@ impl SimStore {
         Self { files: BTreeMap::new(), rng, plant, operations: 0, cut: None }
     }
 
-    /// Operations so far, reads not counted.
-    #[must_use]
-    pub fn operations(&self) -> u64 {
-        self.operations
-    }
-
-    /// Cuts power at an operation.
-    pub fn plan_cut(&mut self, operation: u64, tear: StoreTear) {
-        self.cut = Some((operation, tear));
-    }
-
-    /// Nothing is cut any more.
-    pub fn clear_plans(&mut self) {
-        self.cut = None;
-    }
-
     /// Bytes of a file; `None` if there is none.
-    #[must_use]
-    pub fn file(&self, file: File) -> Option<&[u8]> {
+    fn file(&self, file: File) -> Option<&[u8]> {
         self.files.get(&key(file)).map(|content| content.bytes.as_slice())
-    }
-
-    /// Carries an operation out.
-    ///
-    /// # Errors
-    /// [`PowerLost`] when power goes in it.
-    ///
-    /// # Panics
-    /// When the operation breaks a rule of the port.
-    pub fn perform(&mut self, op: &StoreOp<'_>) -> Result<Result<Vec<u8>, StoreFault>, PowerLost> {
-        if let StoreOp::Read { file, offset, len } = *op {
-            assert!(len > 0 && len as usize <= STORE_MAX, "a read of {len} bytes");
-            let bytes = self.file(file).unwrap_or_default();
-            let from = bytes.len().min(offset as usize);
-            let to = bytes.len().min(from + len as usize);
-            return Ok(Ok(bytes[from..to].to_vec()));
-        }
-        self.operations += 1;
-        let tear = self.cut.take_if(|(at, _)| *at <= self.operations).map(|(_, tear)| tear);
-        if tear != Some(StoreTear::Before) {
-            let half = tear == Some(StoreTear::Half);
-            if self.apply(op, half).is_none() {
-                return Ok(Err(StoreFault));
-            }
-        }
-        match tear {
-            None => Ok(Ok(Vec::new())),
-            Some(_) => {
-                self.power_off();
-                Err(PowerLost)
-            }
-        }
     }
 
     fn apply(&mut self, op: &StoreOp<'_>, half: bool) -> Option<()> {
@@ -152,9 +132,53 @@ impl SimStore {
         }
         Some(())
     }
+}
+
+impl Medium for SimStore {
+    fn perform(&mut self, op: &StoreOp<'_>) -> Result<Result<Vec<u8>, StoreFault>, PowerLost> {
+        if let StoreOp::Read { file, offset, len } = *op {
+            assert!(len > 0 && len as usize <= STORE_MAX, "a read of {len} bytes");
+            let bytes = self.file(file).unwrap_or_default();
+            let from = bytes.len().min(offset as usize);
+            let to = bytes.len().min(from + len as usize);
+            return Ok(Ok(bytes[from..to].to_vec()));
+        }
+        self.operations += 1;
+        let tear = self.cut.take_if(|(at, _)| *at <= self.operations).map(|(_, tear)| tear);
+        if tear != Some(StoreTear::Before) {
+            let half = tear == Some(StoreTear::Half);
+            if self.apply(op, half).is_none() {
+                return Ok(Err(StoreFault));
+            }
+        }
+        match tear {
+            None => Ok(Ok(Vec::new())),
+            Some(_) => {
+                self.power_off();
+                Err(PowerLost)
+            }
+        }
+    }
+
+    /// Reads do not count.
+    fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    fn plan_cut(&mut self, operation: u64, tear: StoreTear) {
+        self.cut = Some((operation, tear));
+    }
+
+    fn clear_plans(&mut self) {
+        self.cut = None;
+    }
+
+    fn len_of(&mut self, file: File) -> usize {
+        self.file(file).map_or(0, <[u8]>::len)
+    }
 
     /// Power goes: of what was not synced, any part may be there, and its end may be noise.
-    pub fn power_off(&mut self) {
+    fn power_off(&mut self) {
         let Self { files, rng, .. } = self;
         for content in files.values_mut() {
             let loose = content.bytes.len() - content.synced;
