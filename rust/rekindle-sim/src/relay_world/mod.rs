@@ -363,7 +363,7 @@ impl<'k> World<'k> {
             |stage| matches!(stage, Stage::Queued | Stage::Transferring | Stage::Ready | Stage::Activating);
         let needed = relay.roster().find(|entry| needs(entry.stage));
         let Some(entry) = needed else { return Ok(()) };
-        let there = self.store.len_of(rekindle_relay::File::Image);
+        let Some(there) = self.store.len_of(rekindle_relay::File::Image) else { return Ok(()) };
         if there < size as usize || size == 0 {
             let seen = format!("{entry:?} needs {size} bytes, the store has {there}");
             return Err(self.broken(Invariant::ImageKeptWhileNeeded, seen));

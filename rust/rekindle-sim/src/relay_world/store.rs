@@ -56,8 +56,8 @@ pub trait Medium {
     /// Power is gone, and comes back: what was not durable may be lost.
     fn power_off(&mut self);
 
-    /// Length of a file in bytes, 0 if there is none.
-    fn len_of(&mut self, file: File) -> usize;
+    /// Length of a file in bytes, 0 if there is none; `None` if power went since the last operation was answered.
+    fn len_of(&mut self, file: File) -> Option<usize>;
 }
 
 #[derive(Clone, Debug, Default)]
@@ -173,8 +173,8 @@ impl Medium for SimStore {
         self.cut = None;
     }
 
-    fn len_of(&mut self, file: File) -> usize {
-        self.file(file).map_or(0, <[u8]>::len)
+    fn len_of(&mut self, file: File) -> Option<usize> {
+        Some(self.file(file).map_or(0, <[u8]>::len))
     }
 
     /// Power goes: of what was not synced, any part may be there, and its end may be noise.
