@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How fast an update is on a link, in virtual time, and how fast it could be at best: each link has a bound of its
-//! own, from the frames' real lengths, the line's rate, its latency and what the device does meanwhile.
+//! own, from the frames' real lengths, the line's rate, its latency and what the device does meanwhile. The same
+//! image on the same link, brought by a controller, says what store and forward costs there.
+
+mod controller;
+
+pub use controller::{ControllerRate, through_controller};
 
 use crate::bootloader::SwapMode;
 use crate::device::{MS, Timing};

@@ -2,7 +2,7 @@
 //! What the links are promised to carry. Virtual time: the figures are the same on every machine.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an integration test")]
 
-use rekindle_sim::rates::{LINK_CUT, POWER_CUT, Setup, after_cut};
+use rekindle_sim::rates::{LINK_CUT, POWER_CUT, Setup, after_cut, through_controller};
 
 #[test]
 fn lossless_links_come_within_three_percent_of_their_bounds() {
@@ -48,5 +48,19 @@ fn a_cut_costs_no_more_than_a_sector_and_what_was_on_its_way() {
         let summary = after_cut(mishap).unwrap();
         assert!(summary.transfer_from > 0, "{mishap:?}: it began again from scratch");
         assert!(summary.counters.bytes_again <= 4096 + 24 * 100, "{mishap:?}: {:?}", summary.counters);
+    }
+}
+
+#[test]
+fn behind_a_controller_a_link_is_at_least_97_percent_as_busy_as_in_a_direct_push() {
+    let direct = Setup::full_duplex().run().unwrap().bytes_per_second;
+    for (links, read_ms) in [(1, 0), (1, 2), (2, 0), (2, 2)] {
+        let rate = through_controller(links, read_ms).unwrap();
+        assert_eq!(rate.bytes_per_second.len(), links);
+        for one in rate.bytes_per_second {
+            let share = one / direct;
+            assert!((0.97..1.02).contains(&share), "{links} links, reads of {read_ms} ms: {share}");
+        }
+        assert!(links == 1 || rate.parallel > 0.95, "one after the other: {}", rate.parallel);
     }
 }

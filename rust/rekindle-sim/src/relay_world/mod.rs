@@ -22,13 +22,15 @@ use client::{Client, Phase};
 use core::fmt;
 use fusain::relay::Stage;
 use fusain::{Address, Decoder, FRAME_MAX, encode_frame};
-use rekindle_relay::{Config, LinkConfig, Output, Port, Relay, Target};
+use rekindle_relay::{Config, LinkConfig, Output, Port, Relay, StoreOp, Target};
 use rekindle_session::sender;
 use witness::Witness;
 
 const MS: u64 = 1_000_000;
 /// A campaign takes at most so long, in milliseconds of the world.
 const CAMPAIGN_MS: u64 = 6 * 3_600_000;
+/// Room for an image in the controller's store, in bytes.
+const IMAGE_MAX: u32 = 256 * 1024;
 /// Things that can happen at one moment.
 const TURNS_MAX: usize = 20_000;
 
@@ -53,6 +55,15 @@ pub struct Summary {
     pub again_max: u32,
 }
 
+/// The image on its way to one appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// When the first byte of it was put on the bus, in milliseconds of the world.
+    pub from_ms: u64,
+    /// When the last one had been acknowledged and VERIFY went out.
+    pub to_ms: u64,
+}
+
 /// An appliance on a link.
 struct Station {
     link: usize,
@@ -71,6 +82,8 @@ pub struct World<'k> {
     relay: Option<Box<Controller>>,
     relay_at_ms: Option<u64>,
     relay_wake_ms: Option<u64>,
+    /// What the store answers, and when: the controller stands still until then.
+    reading: Option<(u64, Vec<u8>)>,
     store: Box<dyn Medium>,
     links: [Link; 2],
     decoders: [Decoder; 2],
@@ -118,7 +131,7 @@ impl<'k> World<'k> {
                 address,
                 point_to_point: false,
                 serial: false,
-                window: 8,
+                window: scenario.window,
                 seed: seed ^ address.get(),
                 ..Settings::default()
             };
@@ -135,6 +148,7 @@ impl<'k> World<'k> {
             relay: None,
             relay_at_ms: Some(1),
             relay_wake_ms: None,
+            reading: None,
             store,
             links: [Link::new(scenario.link, seed), Link::new(scenario.link, !seed)],
             decoders: [Decoder::new(), Decoder::new()],
@@ -151,6 +165,16 @@ impl<'k> World<'k> {
         };
         world.plan_cut();
         world
+    }
+
+    /// Brings the last image to everybody and says when it was on its way to each.
+    ///
+    /// # Errors
+    /// The [`Broken`] invariant.
+    pub fn measure(mut self) -> Result<Vec<Transfer>, Broken> {
+        self.campaign(&self.kit.last)?;
+        self.all_run_the_last()?;
+        Ok(self.witness.transfers())
     }
 
     /// The same world, which prints what happens in it.
@@ -260,6 +284,10 @@ impl<'k> World<'k> {
                 station.appliance.push_bytes(self.now_ms, &heard);
             }
             let mut frames = Vec::new();
+            if self.reading.is_some() {
+                // The driver's queue holds it meanwhile.
+                continue;
+            }
             for (_, byte) in self.links[link].arrived(self.now_ms * MS, End::Controller) {
                 if let Some(Ok(packet)) = self.decoders[link].push(byte) {
                     frames.push((packet.address, packet.payload.to_vec()));
@@ -288,7 +316,18 @@ impl<'k> World<'k> {
         let mut busy = false;
         loop {
             let Some(relay) = &mut self.relay else { return Ok(busy) };
+            if let Some((_, bytes)) = self.reading.take_if(|(at, _)| self.now_ms >= *at) {
+                relay.store_done(Ok(&bytes));
+            } else if let Some((at, _)) = &self.reading {
+                self.relay_wake_ms = Some(*at);
+                return Ok(busy);
+            }
             match relay.poll(self.now_ms) {
+                Output::Store(op @ StoreOp::Read { .. }) if self.scenario.read_ms > 0 => {
+                    if let Ok(Ok(bytes)) = self.store.perform(&op) {
+                        self.reading = Some((self.now_ms + self.scenario.read_ms, bytes));
+                    }
+                }
                 Output::Store(op) => match self.store.perform(&op) {
                     Ok(result) => relay.store_done(result.as_deref().map_err(|fault| *fault)),
                     Err(PowerLost) => {
@@ -297,7 +336,7 @@ impl<'k> World<'k> {
                     }
                 },
                 Output::Send { port: Port::Link(link), address, payload } => {
-                    let finding = self.witness.on_bus(address, payload);
+                    let finding = self.witness.on_bus(self.now_ms, address, payload);
                     let mut frame = [0; FRAME_MAX];
                     let len = encode_frame(address, payload, &mut frame).expect("a frame of the controller");
                     if self.trace {
@@ -372,11 +411,12 @@ impl<'k> World<'k> {
     }
 
     fn start_relay(&mut self) {
-        let config = Config { checkpoint: self.scenario.checkpoint, window: 8, ..Config::new(64 * 1024) };
+        let Scenario { checkpoint, window, .. } = self.scenario;
+        let config = Config { checkpoint, window, ..Config::new(IMAGE_MAX) };
         let line = sender::Link::serial(115_200);
         self.late = self.scenario.plant == Some(Plant::PolicyLate);
         let keys = if self.late { self.kit.all_keys } else { self.kit.keys };
-        let relay = Relay::new(config, keys, [LinkConfig { line, window_max: 8 }; 2]);
+        let relay = Relay::new(config, keys, [LinkConfig { line, window_max: window }; 2]);
         let mut relay = Box::new(relay.expect("a configuration that works"));
         // The store is read first, as a driver does it.
         loop {
@@ -396,6 +436,10 @@ impl<'k> World<'k> {
         }
         for address in &self.absent {
             relay.configure(*address, 0, Target::default());
+        }
+        if self.scenario.root {
+            relay.root_arm(self.now_ms);
+            relay.root_confirm(self.now_ms).expect("the store has been read");
         }
         relay.client_opened(0);
         relay.link_up(self.now_ms, 0);
@@ -420,6 +464,9 @@ impl<'k> World<'k> {
     }
 
     fn run_client(&mut self, made: &'k Made) -> Result<bool, Broken> {
+        if self.reading.is_some() {
+            return Ok(false);
+        }
         let busy = self.client.run(self.now_ms, made, self.relay.as_deref_mut());
         let finding = self.witness.acknowledged(self.client.acknowledged, self.scenario.checkpoint);
         finding.map_err(|(invariant, seen)| self.broken(invariant, seen))?;

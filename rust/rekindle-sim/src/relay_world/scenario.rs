@@ -87,6 +87,12 @@ pub struct Scenario {
     pub cuts: Vec<Cut>,
     /// Bytes between two checkpoints.
     pub checkpoint: u32,
+    /// Frames of data on their way, on every link and from the client.
+    pub window: u8,
+    /// Milliseconds that the controller stands still for a read of its store.
+    pub read_ms: u64,
+    /// Root mode is on from the beginning: the images need no signature.
+    pub root: bool,
     /// What is wrong with the controller.
     pub plant: Option<Plant>,
 }
@@ -133,6 +139,9 @@ impl Scenario {
             campaigns,
             cuts,
             checkpoint: *rng.pick(&[512, 1024, 4096]),
+            window: 8,
+            read_ms: 0,
+            root: false,
             plant: None,
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sees everything, and says which promise did not hold.
 
+use super::Transfer;
 use super::client::Acknowledged;
 use super::scenario::{Fate, Made};
 use crate::image::digest;
@@ -78,6 +79,7 @@ pub(super) struct Witness {
     digest: [u8; 32],
     /// Digest that an appliance was last sent.
     started: BTreeMap<u64, [u8; 32]>,
+    transfers: BTreeMap<u64, Transfer>,
 }
 
 impl Witness {
@@ -88,6 +90,7 @@ impl Witness {
             bytes: Vec::new(),
             digest: [0; 32],
             started: BTreeMap::new(),
+            transfers: BTreeMap::new(),
         }
     }
 
@@ -98,7 +101,7 @@ impl Witness {
     }
 
     /// The controller puts something on a bus.
-    pub(super) fn on_bus(&mut self, address: Address, payload: &[u8]) -> Finding {
+    pub(super) fn on_bus(&mut self, now_ms: u64, address: Address, payload: &[u8]) -> Finding {
         let broken = |seen: String| Err((Invariant::NothingForbiddenIsForwarded, seen));
         match Command::decode(payload) {
             Ok(Some(Command::Start(start))) => {
@@ -111,6 +114,8 @@ impl Witness {
                 }
             }
             Ok(Some(Command::Data(data))) => {
+                let transfer = Transfer { from_ms: now_ms, to_ms: now_ms };
+                self.transfers.entry(address.get()).or_insert(transfer);
                 let from = usize::try_from(data.offset).unwrap_or(usize::MAX);
                 let right = self.bytes.get(from..from.saturating_add(data.data.len()));
                 if !self.fate.is_allowed() || right != Some(data.data) {
@@ -120,9 +125,19 @@ impl Witness {
             Ok(Some(Command::Verify(_) | Command::Activate(_))) if !self.fate.is_allowed() => {
                 return broken(format!("an image that is {:?} goes on at {address}", self.fate));
             }
+            Ok(Some(Command::Verify(_))) => {
+                if let Some(transfer) = self.transfers.get_mut(&address.get()) {
+                    transfer.to_ms = now_ms;
+                }
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// When an image was on its way, to each appliance.
+    pub(super) fn transfers(&self) -> Vec<Transfer> {
+        self.transfers.values().copied().collect()
     }
 
     /// An outcome is told; `runs` is what the appliance really runs, if it is there.
