@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use fusain::relay::{Relay as Operation, Stored};
 use fusain::{Address, Message, Mode, OtaData, OtaState, PAYLOAD_MAX};
 use rekindle_relay::Relay;
-use rekindle_session::sender::{self, Patience, Plan, Sender, SenderOutput};
+use rekindle_session::sender::{self, Patience, Plan, Sender, SenderEvent, SenderOutput};
 
 /// How long an answer may take, in milliseconds.
 const ANSWER_MS: u64 = 2_000;
@@ -41,6 +41,8 @@ pub(super) struct Client {
     /// Acknowledged bytes that had to be sent again, and the most of them after one cut.
     pub(super) again: (u64, u32),
     sender: Option<Box<Sender>>,
+    /// It has sent everything, and VERIFY.
+    brought: bool,
     asked_until_ms: u64,
     connected: bool,
 }
@@ -64,6 +66,7 @@ impl Client {
             acknowledged: Acknowledged::default(),
             again: (0, 0),
             sender: None,
+            brought: false,
             asked_until_ms: 0,
             connected: false,
         }
@@ -84,6 +87,11 @@ impl Client {
         self.asked_until_ms = now_ms;
         let Acknowledged { highest, .. } = self.acknowledged;
         self.acknowledged = Acknowledged { before: highest, first: None, highest: 0 };
+        if self.brought && self.phase == Phase::Upload {
+            // The campaign may be over by now, and the image gone: that is asked before anything is brought again.
+            self.sender = None;
+            self.phase = Phase::Watch;
+        }
         if let Some(sender) = &mut self.sender {
             sender.link_up(now_ms);
         }
@@ -192,7 +200,8 @@ impl Client {
             (Phase::Watch, Operation::Campaign(campaign)) => {
                 if campaign.open == 0 {
                     self.phase = Phase::Over;
-                } else if campaign.stored == Stored::Receiving {
+                } else if matches!(campaign.stored, Stored::Receiving | Stored::Received) {
+                    // The sender gave up on the way, or before VERIFY: somebody at a desk pushes again.
                     self.phase = Phase::Upload;
                 }
                 self.asked_until_ms = now_ms + WATCH_MS;
@@ -211,6 +220,7 @@ impl Client {
         let sender = self.sender.get_or_insert_with(|| {
             let plan = Plan::push(made.bytes.len() as u32, digest(&made.bytes), None);
             let plan = Plan { activate: false, follow: false, patience, ..plan };
+            self.brought = false;
             Box::new(Sender::new(plan, sender::Link::ip(), now_ms))
         });
         let mut busy = false;
@@ -222,7 +232,10 @@ impl Client {
                     let data = &made.bytes[at..at + usize::from(len)];
                     Message::OtaData(OtaData { offset: offset.into(), data })
                 }
-                SenderOutput::Event(_) => continue,
+                SenderOutput::Event(event) => {
+                    self.brought |= event == SenderEvent::Verifying;
+                    continue;
+                }
                 SenderOutput::Wait { until_ms } => {
                     self.wake_ms = Some(until_ms);
                     return busy;
