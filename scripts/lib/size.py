@@ -62,6 +62,11 @@ class Elf:
         entries = [struct.unpack_from("<III", self.data, at) for at in places]
         return [(self._text(strings + name), value, size) for name, value, size in entries]
 
+    def room(self, part: str) -> int:
+        """Bytes of the one variable that has this in its name."""
+        [size] = {size for name, _, size in self.symbols() if part in name and size}
+        return size
+
     def address(self, symbol: str) -> int:
         return next(value for name, value, _ in self.symbols() if name == symbol)
 
@@ -110,6 +115,18 @@ def measure_code(build, targets: list[str]) -> tuple[list[Row], dict[str, tuple[
         Row("code-device", "… with the driver of the measurement and the memory functions", device, "B"),
         Row("code-endpoint", "… and with discovery, ping, telemetry, timeouts", endpoint, "B"),
     ], sizes
+
+
+def measure_controller(build) -> list[Row]:
+    """The controller; its state counts with the flag of the cell that it is in."""
+    [program] = build.programs(MEASURED, ("relay",), "controller")
+    [empty] = build.programs(MEASURED, ("relay",), "baseline")
+    linked = Elf(program)
+    code = linked.code() - Elf(empty).code()
+    return [
+        Row("relay", "controller: code, with ECDSA P-256, Ed25519 and the memory functions", code, "B"),
+        Row("relay-state", "controller: state for 16 appliances, 2 links, 4 clients", linked.room("RELAY"), "B", 12 << 10),
+    ]
 
 
 def measure_update(build) -> list[Row]:
@@ -182,6 +199,7 @@ def run(build, targets: list[str], document: Path, *, write: bool, check: bool) 
     else:
         print("cross: skipped: state, stack and signatures, for want of qemu-system-arm")
         write = False
+    rows += measure_controller(build)
     new = table(build.toolchain.name, rows, sizes)
     print("\n".join(new.splitlines()[1:-1]))
     committed = document.read_text()
