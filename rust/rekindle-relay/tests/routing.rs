@@ -369,3 +369,147 @@ fn a_malformed_subscription_is_answered_by_the_router() {
     bench.link(0, HELIOS, &state(1));
     assert_eq!(heard(&mut bench), [(0, HELIOS, 0x30)]);
 }
+
+#[test]
+fn subscribing_at_an_appliances_address_is_no_message_for_anybody() {
+    let mut bench = bench(Routing::StoreAndForward);
+    for message in [
+        Message::DataSubscription(DataSubscription { appliance: HELIOS }),
+        Message::DataUnsubscribe(DataUnsubscribe { appliance: HELIOS }),
+    ] {
+        bench.client(0, HELIOS, &message);
+        assert_eq!((bench.down.len(), heard(&mut bench).len()), (0, 0));
+    }
+    bench.link(0, HELIOS, &state(1));
+    assert_eq!(heard(&mut bench), [], "nothing was subscribed");
+}
+
+#[test]
+fn a_ping_to_an_appliance_refreshes_that_subscription_of_that_client() {
+    let mut bench = bench(Routing::StoreAndForward);
+    for client in [0, 1] {
+        subscribe(&mut bench, client, HELIOS);
+    }
+    subscribe(&mut bench, 0, OTHER);
+    bench.pass(50_000);
+    bench.link(0, HELIOS, &Message::PingResponse(PingResponse { uptime_ms: 100_000 }));
+    bench.client(0, HELIOS, &Message::PingRequest);
+    assert_eq!(bench.answer(0).0, HELIOS, "from what the router has heard");
+    bench.pass(11_000);
+    bench.up.clear();
+    bench.link(0, HELIOS, &state(1));
+    bench.link(1, OTHER, &state(1));
+    assert_eq!(heard(&mut bench), [(0, HELIOS, 0x30)]);
+}
+
+#[test]
+fn an_update_does_not_count_as_a_ping() {
+    let mut bench = bench(Routing::Transparent);
+    subscribe(&mut bench, 0, HELIOS);
+    for _ in 0..7 {
+        bench.client(0, HELIOS, &Message::OtaQuery);
+        bench.pass(10_000);
+    }
+    bench.up.clear();
+    bench.link(0, HELIOS, &state(1));
+    assert_eq!(heard(&mut bench), []);
+}
+
+#[test]
+fn subscriptions_are_bounded_and_one_too_many_is_refused() {
+    let mut bench = bench(Routing::StoreAndForward);
+    for number in 0..16 {
+        subscribe(&mut bench, number / 4, Address::new(0x100 + u64::from(number)));
+        assert_eq!(heard(&mut bench), []);
+    }
+    subscribe(&mut bench, 3, HELIOS);
+    let (from, bytes) = bench.answer(3);
+    let refusal = InvalidCommand::parameter(Some(0), fusain::Constraint::OperationBlocked);
+    assert_eq!((from, Message::decode(&bytes)), (Address::STATELESS, Ok(Message::InvalidCommand(refusal))));
+    // The same again is no new one, and one that goes makes room.
+    subscribe(&mut bench, 0, Address::new(0x100));
+    bench.relay.client_closed(1);
+    subscribe(&mut bench, 3, HELIOS);
+    assert_eq!(heard(&mut bench), []);
+    bench.link(0, HELIOS, &state(1));
+    assert_eq!(heard(&mut bench), [(3, HELIOS, 0x30)]);
+}
+
+#[test]
+fn an_announcement_of_nothing_is_not_listed() {
+    let mut bench = bench(Routing::StoreAndForward);
+    let nothing = Message::DeviceAnnounce(DeviceAnnounce { motors: 0, thermometers: 0, pumps: 0, glows: 0 });
+    bench.link(0, Address::new(0xD4), &nothing);
+    bench.client(1, Address::STATELESS, &Message::DiscoveryRequest);
+    bench.pass(90);
+    assert_eq!(heard(&mut bench), [], "appliances have 50 ms to answer, and the way takes time");
+    bench.pass(200);
+    let from: Vec<_> = heard(&mut bench).into_iter().map(|(_, from, _)| from).collect();
+    assert_eq!(from, [HELIOS, OTHER, Address::STATELESS]);
+}
+
+#[test]
+fn an_appliance_that_is_gone_is_not_listed() {
+    let mut bench = bench(Routing::StoreAndForward);
+    for _ in 0..5 {
+        bench.pass(10_000);
+        bench.link(1, OTHER, &state(1));
+    }
+    bench.client(1, Address::BROADCAST, &Message::DiscoveryRequest);
+    bench.pass(200);
+    let from: Vec<_> = heard(&mut bench).into_iter().map(|(_, from, _)| from).collect();
+    assert_eq!(from, [OTHER, Address::STATELESS]);
+}
+
+#[test]
+fn updates_for_unknown_appliances_lead_nowhere_in_both_modes() {
+    for routing in [Routing::StoreAndForward, Routing::Transparent] {
+        let mut bench = bench(routing);
+        let unknown = Address::new(0x99);
+        for message in
+            [start(), Message::OtaQuery, Message::OtaAbort, Message::Extension(Extension::InfoRequest)]
+        {
+            bench.client(0, unknown, &message);
+        }
+        assert_eq!((bench.down.len(), heard(&mut bench).len()), (0, 0));
+        assert_eq!(bench.relay.roster().count(), 2);
+    }
+}
+
+#[test]
+fn without_a_receiver_of_its_own_the_router_answers_no_update_for_itself() {
+    let config = Config { own: Some(Address::new(0xC0)), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[]);
+    for address in [Address::STATELESS, Address::new(0xC0)] {
+        bench.client(0, address, &start());
+        bench.client(0, address, &Message::OtaQuery);
+    }
+    assert_eq!((bench.to_receiver.len(), heard(&mut bench).len()), (0, 0));
+    assert_eq!(bench.sent_to(Address::new(0xC0)), []);
+}
+
+#[test]
+fn an_error_about_a_transparent_update_goes_to_whoever_brings_it() {
+    let mut bench = bench(Routing::Transparent);
+    subscribe(&mut bench, 3, HELIOS);
+    bench.client(0, HELIOS, &start());
+    bench.up.clear();
+    let refusal =
+        Message::InvalidCommand(InvalidCommand::parameter(Some(0), fusain::Constraint::ImageTooLarge));
+    bench.link(0, HELIOS, &refusal);
+    assert_eq!(heard(&mut bench), [(0, HELIOS, 0xE0), (3, HELIOS, 0xE0)]);
+    bench.link(1, OTHER, &refusal);
+    assert_eq!(heard(&mut bench), [], "of another appliance");
+}
+
+#[test]
+fn errors_that_answer_the_controller_do_not_reach_its_client_as_its_own() {
+    let mut bench = bench(Routing::StoreAndForward);
+    let reject = Message::StateReject(StateReject { code: 1, reason: None });
+    bench.client(0, HELIOS, &start());
+    bench.up.clear();
+    // Nobody has subscribed: it is no business of any client.
+    bench.link(0, HELIOS, &reject);
+    bench.link(0, HELIOS, &told(OtaState::Receiving, 0));
+    assert_eq!(heard(&mut bench), []);
+}
