@@ -7,8 +7,11 @@ QEMU's stub is on a socket of its own (`-gdb chardev:…`). While the machine st
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from pathlib import Path
+
+from machine import Machine
 
 # r0 … r15 come first in the answer to `g`, four bytes each.
 PC = 15
@@ -16,6 +19,28 @@ PC = 15
 
 class GdbError(Exception):
     """The stub said no, or something else than was asked for."""
+
+
+class Stub:
+    """The way to a machine's stub. Its arguments make the machine stand until it is told to go on."""
+
+    def __init__(self, machine: Machine):
+        self._machine = machine
+        # A socket's path must be short, which pytest's directories are not.
+        self._directory = tempfile.TemporaryDirectory(prefix="gdb-")
+        self._path = Path(self._directory.name) / "stub"
+
+    def power_on(self) -> Gdb:
+        self._path.unlink(missing_ok=True)
+        stub = f"socket,path={self._path},server=on,wait=off,id=gdb"
+        self._machine.extra_arguments = ["-S", "-chardev", stub, "-gdb", "chardev:gdb"]
+        self._machine.power_on()
+        return Gdb(self._path)
+
+    def close(self) -> None:
+        self._machine.power_off()
+        self._machine.extra_arguments = []
+        self._directory.cleanup()
 
 
 class Gdb:
@@ -62,6 +87,14 @@ class Gdb:
     def resume(self) -> None:
         """Lets the machine run; `wait_stop` says when it stands."""
         self._send("c")
+
+    def interrupt(self) -> None:
+        """Stops the machine where it is."""
+        self._socket.sendall(b"\x03")
+        # SIGINT, as nothing else stopped it.
+        answer = self._receive()
+        if not answer.startswith("T02"):
+            raise GdbError(f"stopped for another reason: {answer}")
 
     def wait_stop(self, timeout: float) -> bool:
         """Whether the machine came to a breakpoint in this time."""

@@ -130,6 +130,7 @@ class DeviceLink:
 
     def __init__(self, port: int, address: str):
         self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = address
         self._source = int(address, 16).to_bytes(8, "little")
         self._raw = b""

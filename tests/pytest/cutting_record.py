@@ -8,13 +8,12 @@ holds at such a stop is what a power cut before the operation leaves; the record
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cutting_flash import Flash, Operation
-from cutting_gdb import PC, Gdb
+from cutting_gdb import PC, Gdb, Stub
 from elftools.elf.elffile import ELFFile
 from machine import Build, Machine
 from rekindle import Running
@@ -38,22 +37,13 @@ class Watch:
             for kind, address in entries(directory / "zephyr.elf").items()
         }
         assert len(self._entries) == 4, "bootloader and application must not share an address"
-        # A socket's path must be short, which pytest's directories are not.
-        self._directory = tempfile.TemporaryDirectory(prefix="gdb-")
-        self._path = Path(self._directory.name) / "stub"
-        self._at_breakpoint = False
+        self._stub = Stub(machine)
         self.gdb: Gdb
 
     def power_on(self) -> None:
-        self._path.unlink(missing_ok=True)
-        stub = f"socket,path={self._path},server=on,wait=off,id=gdb"
-        # It stands until the first breakpoint is set.
-        self.machine.extra_arguments = ["-S", "-chardev", stub, "-gdb", "chardev:gdb"]
-        self.machine.power_on()
-        self.gdb = Gdb(self._path)
+        self.gdb = self._stub.power_on()
         for address in self._entries:
             self.gdb.break_at(address)
-        self._at_breakpoint = False
         self.gdb.resume()
 
     def next(self, number: int, timeout: float) -> Operation | None:
@@ -75,21 +65,20 @@ class Watch:
 
     def close(self) -> None:
         self.gdb.close()
-        self.machine.power_off()
-        self.machine.extra_arguments = []
-        self._directory.cleanup()
+        self._stub.close()
 
 
 def entries(elf: Path) -> dict[str, int]:
     """Where the flash driver's functions begin."""
+    return {kind: entry(elf, f"flash_sim_{kind}") for kind in ("write", "erase")}
+
+
+def entry(elf: Path, function: str) -> int:
+    """Where a function begins."""
     with elf.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        found = {}
-        for kind in ("write", "erase"):
-            (symbol,) = table.get_symbol_by_name(f"flash_sim_{kind}")
-            # The lowest bit says Thumb.
-            found[kind] = symbol["st_value"] & ~1
-    return found
+        (symbol,) = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(function)
+        # The lowest bit says Thumb.
+        return symbol["st_value"] & ~1
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Build:
         if not signed or not self.mcuboot.exists():
             raise FileNotFoundError(f"{directory} holds no MCUboot and signed image of a sysbuild")
         self.application = signed[0].parent
-        self.config = self._read_config(self.application / ".config")
+        self.config = self.read_config(self.application / ".config")
         devicetree = (self.application / "zephyr.dts").read_text()
         self.partitions = self._read_partitions(devicetree)
         # One flash holds the bootloader and both slots.
@@ -69,7 +69,7 @@ class Build:
         return int(self.config["CONFIG_FLASH_BASE_ADDRESS"], 0) + self.partitions["slot0"].offset
 
     @staticmethod
-    def _read_config(path: Path) -> dict[str, str]:
+    def read_config(path: Path) -> dict[str, str]:
         lines = path.read_text().splitlines()
         pairs = (line.split("=", 1) for line in lines if line.startswith("CONFIG_"))
         return {name: value.strip('"') for name, value in pairs}
@@ -171,7 +171,7 @@ class Machine:
             "-monitor", "none",
             "-chardev", f"{self.console_device},id=console,logfile={self.console_path},logappend=on",
             "-serial", "chardev:console",
-            "-chardev", f"socket,id=link,fd={fd},server=on,wait=off",
+            "-chardev", f"socket,id=link,fd={fd},server=on,wait=off,nodelay=on",
             "-serial", "chardev:link",
             "-chardev", "pty,id=smp",
             "-serial", "chardev:smp",
