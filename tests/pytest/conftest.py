@@ -68,9 +68,10 @@ def images(build: Build, tmp_path: Path) -> Images:
 @pytest.fixture
 def rekindle(request: pytest.FixtureRequest, machine: Machine):
     """The command line, with a device that is on."""
-    client = Rekindle(find_program(request.config.getoption("--rekindle")), machine.url)
     machine.power_on()
-    machine.wait_console(r"appliance: address")
+    # As the device itself says it: a discovery takes a second.
+    address = machine.wait_console(r"appliance: address ([0-9a-f]{16})")[1]
+    client = Rekindle(find_program(request.config.getoption("--rekindle")), machine.url, address)
     try:
         yield client
     finally:

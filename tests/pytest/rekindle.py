@@ -103,10 +103,10 @@ class Running:
 class Rekindle:
     """Commands to the device behind `url`."""
 
-    def __init__(self, program: str, url: str):
+    def __init__(self, program: str, url: str, address: str | None = None):
         self.program = program
         self.url = url
-        self._address: str | None = None
+        self._address = address
         self._running: list[Running] = []
 
     def begin(self, *arguments: str | Path) -> Running:
@@ -135,7 +135,7 @@ class Rekindle:
 
     @property
     def address(self) -> str:
-        """The device's own address, as a discovery finds it; it never changes."""
+        """The device's own address, as it was given or as a discovery finds it; it never changes."""
         if self._address is None:
             for _ in range(10):
                 result = self.run("discover", "--to", self.url)

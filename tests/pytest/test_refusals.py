@@ -15,7 +15,7 @@ import pytest
 from bus import ABORT, ACTIVATE, INVALID, QUERY, REJECT, STATUS, VERIFY, Bus
 from images import Images, Policy, make_key
 from machine import Machine
-from rekindle import DONE, REFUSED, Rekindle, find_program
+from rekindle import DONE, REFUSED, Rekindle
 
 # Constraints and reasons, by PROTOCOL.md's numbers.
 TOO_LOW, IMAGE_TOO_LARGE, DOWNGRADE, HASH_MISMATCH, HEADER_INVALID = 1, 11, 13, 14, 15
@@ -27,15 +27,12 @@ CLASS = uuid.uuid5(VENDOR, "heater")
 
 
 @pytest.fixture
-def device(machine: Machine, images: Images, request: pytest.FixtureRequest):
+def device(machine: Machine, images: Images):
     """A device that names its target and takes nothing older than 1.0.0, and its bus."""
     policy = Policy(vendor=VENDOR.bytes, class_id=CLASS.bytes, refuse_downgrade=True)
     machine.provision(images.make("1.0.0", policy=policy))
     machine.power_on()
-    machine.wait_console(r"appliance: address")
-    client = Rekindle(find_program(request.config.getoption("--rekindle")), machine.url)
-    address = client.address
-    client.close()
+    address = machine.wait_console(r"appliance: address ([0-9a-f]{16})")[1]
     with Bus(machine.port, address) as link:
         machine.shell("appliance state", r"\bidle\b")
         yield link
