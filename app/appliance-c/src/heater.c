@@ -124,6 +124,33 @@ enum heater_state heater_state(void)
 	return now;
 }
 
+static int fan_rpm(void)
+{
+	switch (state) {
+	case HEATER_BLOWING:
+	case HEATER_COOLING:
+		return 2500;
+	case HEATER_PREHEAT:
+	case HEATER_PREHEAT_STAGE_2:
+		return 1200;
+	case HEATER_HEATING:
+		return 3000;
+	default:
+		return 0;
+	}
+}
+
+void heater_read(struct heater_reading *reading)
+{
+	k_mutex_lock(&lock, K_FOREVER);
+	reading->temperature = temperature;
+	reading->target = TARGET;
+	reading->fan_rpm = fan_rpm();
+	reading->burns = burns();
+	reading->glows = IN_RANGE(state, HEATER_PREHEAT, HEATER_PREHEAT_STAGE_2);
+	k_mutex_unlock(&lock);
+}
+
 static void stop(void)
 {
 	if (state != HEATER_INITIALIZING && state != HEATER_IDLE) {

@@ -44,6 +44,19 @@ void heater_step(int64_t now_ms);
 
 enum heater_state heater_state(void);
 
+/** What its sensors and outputs say at one moment. */
+struct heater_reading {
+	/** In degrees Celsius; the target only while it burns. */
+	int temperature;
+	int target;
+	/** In revolutions per minute. */
+	int fan_rpm;
+	bool burns;
+	bool glows;
+};
+
+void heater_read(struct heater_reading *reading);
+
 /** A controller's command, one of @ref heater_mode. */
 void heater_command(uint32_t mode);
 

@@ -16,6 +16,7 @@
 #include <rekindle/rekindle.h>
 
 #include "self_test.h"
+#include "telemetry.h"
 
 static void status(void *context, struct rekindle_status *status)
 {
@@ -131,6 +132,7 @@ static const struct rekindle_callbacks callbacks = {
 	.command = command,
 	.communication_lost = communication_lost,
 	.event = event,
+	.telemetry = telemetry,
 };
 
 static void start_updates(void)

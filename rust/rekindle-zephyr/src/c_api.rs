@@ -6,14 +6,16 @@
 //! of the session waits in `modules/rekindle/src/application.c` and is taken up here, in the
 //! device's own loop; so nothing in this crate is ever used by two threads.
 
+pub mod report;
+
 use core::ffi::c_void;
 
-use fusain::{ApplianceState, DeviceAnnounce, Mode, Version};
+use fusain::{ApplianceState, DeviceAnnounce, Mode, SendTelemetry, Version};
 use rekindle_session::appliance::{Event, Status};
 use rekindle_session::port::Area;
 use rekindle_session::receiver::Event as Update;
 
-use crate::device::{Application, Device, Options, StartError};
+use crate::device::{Application, Device, Options, Outlet, StartError};
 use crate::trial::{Check, Notice};
 use crate::{Errno, ffi};
 
@@ -90,6 +92,7 @@ pub struct Callbacks {
     command: Option<unsafe extern "C" fn(*mut c_void, u32, *const i32)>,
     communication_lost: Option<unsafe extern "C" fn(*mut c_void)>,
     event: Option<unsafe extern "C" fn(*mut c_void, *const CEvent)>,
+    telemetry: Option<unsafe extern "C" fn(*mut c_void, u32, u32, *mut c_void)>,
 }
 
 /// The application behind the callbacks. Only [`rekindle_run`] makes one, of callbacks that
@@ -178,6 +181,10 @@ impl Application for CApplication {
             Notice::Confirmed => CEvent { kind: kind::CONFIRMED, ..CEvent::default() },
             Notice::Failed => CEvent { kind: kind::FAILED, ..CEvent::default() },
         });
+    }
+
+    fn telemetry(&mut self, _now_ms: u64, request: Option<SendTelemetry>, outlet: &mut Outlet<'_>) {
+        self.report(request, outlet);
     }
 }
 

@@ -111,6 +111,20 @@ struct rekindle_event {
 	struct rekindle_version version;
 };
 
+/** Kinds of reports that a controller asks for. The state is reported without the application. */
+enum rekindle_report {
+	REKINDLE_REPORT_MOTOR = 1,
+	REKINDLE_REPORT_TEMPERATURE = 2,
+	REKINDLE_REPORT_PUMP = 3,
+	REKINDLE_REPORT_GLOW = 4,
+};
+
+/** Every kind of report, or every motor, thermometer, pump or glow plug. */
+#define REKINDLE_ALL UINT32_MAX
+
+/** Where a telemetry callback's reports go. */
+struct rekindle_outlet;
+
 /** What the application brings along. All but @a status may be NULL. */
 struct rekindle_callbacks {
 	/** Handed to every callback. */
@@ -165,7 +179,72 @@ struct rekindle_callbacks {
 
 	/** Something else that may be worth a line in the log. */
 	void (*event)(void *context, const struct rekindle_event *event);
+
+	/**
+	 * Reports are due: those that a controller asked for, or all of them when their time has
+	 * come. Each is sent by a rekindle_report_…() function; what the application does not have
+	 * is left out.
+	 *
+	 * @param kind one of @ref rekindle_report, or REKINDLE_ALL.
+	 * @param index which of that kind, from 0, or REKINDLE_ALL.
+	 * @param outlet for these functions, until the callback returns.
+	 */
+	void (*telemetry)(void *context, uint32_t kind, uint32_t index,
+			  struct rekindle_outlet *outlet);
 };
+
+/** A motor's report. */
+struct rekindle_motor {
+	/** Which motor, from 0. */
+	uint32_t motor;
+	/** Speed and speed wanted, in revolutions per minute. */
+	int32_t rpm;
+	int32_t target_rpm;
+	/** Lowest and highest speed, in revolutions per minute; only if @ref has_limits. */
+	int32_t min_rpm;
+	int32_t max_rpm;
+	/** Pulse and longest pulse, in nanoseconds; only if @ref has_pulse. */
+	uint32_t pulse_ns;
+	uint32_t pulse_max_ns;
+	bool has_limits;
+	bool has_pulse;
+};
+
+/** A thermometer's report. */
+struct rekindle_temperature {
+	/** Reading, in degrees Celsius. */
+	double reading;
+	/** Temperature wanted, in degrees Celsius; only if @ref has_target. */
+	double target;
+	/** Which thermometer, from 0. */
+	uint32_t thermometer;
+	/** The motor that belongs to it, and whether it steers that motor; only if @ref has_motor. */
+	int32_t motor;
+	bool has_target;
+	bool has_motor;
+	bool steers;
+};
+
+/** A pump's report. */
+struct rekindle_pump {
+	/** Which pump, from 0. */
+	uint32_t pump;
+	/** What it did last, 0 to 5 (PUMP_DATA in PROTOCOL.md). */
+	uint32_t event;
+	/** Time from pulse to pulse, in milliseconds; only if @ref has_rate. */
+	int32_t rate_ms;
+	bool has_rate;
+};
+
+/**
+ * Sends a report, from within a telemetry callback. One that finds no room on the link within
+ * a second is lost.
+ */
+void rekindle_report_motor(struct rekindle_outlet *outlet, const struct rekindle_motor *report);
+void rekindle_report_temperature(struct rekindle_outlet *outlet,
+				 const struct rekindle_temperature *report);
+void rekindle_report_pump(struct rekindle_outlet *outlet, const struct rekindle_pump *report);
+void rekindle_report_glow(struct rekindle_outlet *outlet, uint32_t glow, bool lit);
 
 /**
  * Starts the device in a thread of its own.
