@@ -224,6 +224,8 @@ class Machine:
     def shell(self, command: str, answer: str, timeout: float = 60.0) -> re.Match[str]:
         """Types a command until the console answers: a shell that starts drops what came before."""
         end = time.monotonic() + timeout
+        with contextlib.suppress(TimeoutError):
+            self.wait_console(r"(?m)^> ", timeout=5)
         while True:
             since = self.console_size()
             self.type(command)
