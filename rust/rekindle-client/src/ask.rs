@@ -33,6 +33,19 @@ pub struct Found {
 ///
 /// [`LinkError`] when the link is gone.
 pub fn discover(link: &mut Link, wait: Duration) -> Result<Vec<Found>, LinkError> {
+    let mut found = announced(link, wait)?;
+    for device in &mut found {
+        device.info = info(link, device.address)?;
+    }
+    Ok(found)
+}
+
+/// Like [`discover`], without asking what they run.
+///
+/// # Errors
+///
+/// [`LinkError`] when the link is gone.
+pub fn announced(link: &mut Link, wait: Duration) -> Result<Vec<Found>, LinkError> {
     let mut found: Vec<Found> = Vec::new();
     let mut last = false;
     let deadline = Instant::now() + wait;
@@ -52,9 +65,6 @@ pub fn discover(link: &mut Link, wait: Duration) -> Result<Vec<Found>, LinkError
         })?;
     }
     found.sort_by_key(|device| device.address);
-    for device in &mut found {
-        device.info = info(link, device.address)?;
-    }
     Ok(found)
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use fusain::{Address, Message, OtaData};
 use rekindle_session::sender::{self, Plan, Progress, Report, SendError, Sender, SenderEvent, SenderOutput};
 
-use crate::credentials::Credentials;
+use crate::credentials::Access;
 use crate::link::{Backoff, Link};
 use crate::target::{SerialTarget, Target};
 use crate::transport::{ConnectError, LinkError};
@@ -22,7 +22,7 @@ pub struct Job<'a> {
     /// Where the device is.
     pub target: &'a Target,
     /// For connecting again.
-    pub credentials: Option<&'a Credentials>,
+    pub access: &'a Access,
     /// Which device.
     pub address: Address,
     /// What to do.
@@ -98,7 +98,9 @@ pub fn link_facts(target: &Target) -> sender::Link {
             sender::Link::serial_half_duplex(*baud)
         }
         Target::Serial(SerialTarget { baud, .. }) => sender::Link::serial(*baud),
-        Target::Tcp { .. } | Target::WebSocket { .. } | Target::Unix { .. } => sender::Link::ip(),
+        Target::Tcp { .. } | Target::Tls { .. } | Target::WebSocket { .. } | Target::Unix { .. } => {
+            sender::Link::ip()
+        }
     }
 }
 
@@ -208,7 +210,7 @@ impl Driver<'_, '_> {
 
     fn reconnect(&mut self) -> Result<(), Box<DriveError>> {
         let Way::Down { backoff, next } = &mut self.way else { return Ok(()) };
-        match Link::connect(self.job.target, self.job.credentials) {
+        match Link::connect(self.job.target, self.job.access) {
             Ok(link) => {
                 self.way = Way::Up(link);
                 self.sender.link_up(self.clock.now_ms());

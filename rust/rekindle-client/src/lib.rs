@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, reason = "tests may panic"))]
 
 pub mod ask;
+pub mod controller;
 pub mod credentials;
 pub mod drive;
 pub mod link;

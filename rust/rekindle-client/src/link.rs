@@ -4,9 +4,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use fusain::{Address, DataSubscription, FRAME_MAX, Message, SerialDecoder};
+use fusain::{Address, DataSubscription, FRAME_MAX, Message, SerialDecoder, encode_frame};
 
-use crate::credentials::Credentials;
+use crate::credentials::Access;
 use crate::target::Target;
 use crate::transport::{self, ConnectError, LinkError, Transport};
 
@@ -26,8 +26,8 @@ impl Link {
     /// # Errors
     ///
     /// [`ConnectError`] says why there is no connection.
-    pub fn connect(target: &Target, credentials: Option<&Credentials>) -> Result<Self, ConnectError> {
-        Ok(Self::new(transport::connect(target, credentials)?, target.is_serial()))
+    pub fn connect(target: &Target, access: &Access) -> Result<Self, ConnectError> {
+        Ok(Self::new(transport::connect(target, access)?, target.is_serial()))
     }
 
     /// Speaks frames over a transport; `serial` says whether the inter-byte gap holds on it.
@@ -50,6 +50,18 @@ impl Link {
         self.transport.send(frame.get(..length).unwrap_or_default())
     }
 
+    /// Sends a payload that is no [`Message`], such as an operation of controllers (PROTOCOL.md §7.5).
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] when the link is gone.
+    pub fn send_payload(&mut self, address: Address, payload: &[u8]) -> Result<(), LinkError> {
+        let mut frame = [0; FRAME_MAX];
+        let length = encode_frame(address, payload, &mut frame)
+            .map_err(|error| LinkError::Io(std::io::Error::other(error)))?;
+        self.transport.send(frame.get(..length).unwrap_or_default())
+    }
+
     /// Waits up to `timeout` for bytes and hands every message in them to `sink`, with its source. Damaged
     /// frames and messages that cannot be decoded are dropped, as the protocol asks (PROTOCOL.md §2.1).
     ///
@@ -60,6 +72,26 @@ impl Link {
         &mut self,
         timeout: Duration,
         mut sink: impl FnMut(Address, &Message<'_>),
+    ) -> Result<(), LinkError> {
+        let mut senseless = 0;
+        self.receive_payloads(timeout, |address, payload| match Message::decode(payload) {
+            Ok(message) => sink(address, &message),
+            Err(_) => senseless += 1,
+        })?;
+        self.dropped_frames += senseless;
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for bytes and hands every payload in them to `sink`, with its source. Damaged frames
+    /// are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] when the link is gone.
+    pub fn receive_payloads(
+        &mut self,
+        timeout: Duration,
+        mut sink: impl FnMut(Address, &[u8]),
     ) -> Result<(), LinkError> {
         let mut bytes = [0; 1024];
         let before = Instant::now();
@@ -73,10 +105,7 @@ impl Link {
         for &byte in bytes.get(..count).unwrap_or_default() {
             match self.decoder.push_at(now_ms, byte) {
                 None => {}
-                Some(Ok(packet)) => match Message::decode(packet.payload) {
-                    Ok(message) => sink(packet.address, &message),
-                    Err(_) => self.dropped_frames += 1,
-                },
+                Some(Ok(packet)) => sink(packet.address, packet.payload),
                 Some(Err(_)) => self.dropped_frames += 1,
             }
         }
@@ -145,7 +174,7 @@ mod tests {
     #[test]
     fn frames_are_found_however_the_bytes_are_cut() {
         let listener = Listener::bind(&Listen::WebSocket { host: "127.0.0.1".to_owned(), port: 0 }).unwrap();
-        let mut link = Link::connect(listener.target(), None).unwrap();
+        let mut link = Link::connect(listener.target(), &Access::default()).unwrap();
         let mut device = listener.accept(Duration::from_secs(5)).unwrap();
 
         let mut frame = [0; FRAME_MAX];

@@ -174,7 +174,8 @@ fn bind_tcp(host: &str, port: u16, sender: Sender<Box<dyn Transport>>) -> io::Re
 fn bind_websocket(host: &str, port: u16, sender: Sender<Box<dyn Transport>>) -> io::Result<Target> {
     let listener = TcpListener::bind((host, port))?;
     let port = listener.local_addr()?.port();
-    let target = Target::WebSocket { host: host.to_owned(), port, path: WEBSOCKET_PATH_DEFAULT.to_owned() };
+    let path = WEBSOCKET_PATH_DEFAULT.to_owned();
+    let target = Target::WebSocket { host: host.to_owned(), port, path, tls: false };
     serve(listener, sender, |socket| {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
@@ -233,7 +234,7 @@ mod tests {
     /// Frames go both ways, and a lost client is noticed.
     fn echoes(listen: &Listen) {
         let listener = Listener::bind(listen).unwrap();
-        let mut client = connect(listener.target(), None).unwrap();
+        let mut client = connect(listener.target(), &crate::credentials::Access::default()).unwrap();
         client.send(b"hello").unwrap();
         let mut server = listener.accept(Duration::from_secs(5)).unwrap();
         let mut buffer = [0; 64];

@@ -8,14 +8,18 @@ use core::str::FromStr;
 pub const BAUD_DEFAULT: u32 = 115_200;
 /// TCP port of a target that names none (PROTOCOL.md §2).
 pub const TCP_PORT_DEFAULT: u16 = 4850;
+/// TCP port of a target with TLS that names none (PROTOCOL.md §10).
+pub const TLS_PORT_DEFAULT: u16 = 4851;
 /// Port of a WebSocket target that names none.
 pub const WEBSOCKET_PORT_DEFAULT: u16 = 80;
+/// The same with TLS.
+pub const WEBSOCKET_TLS_PORT_DEFAULT: u16 = 443;
 /// Path of a WebSocket target that names none (PROTOCOL.md §2).
 pub const WEBSOCKET_PATH_DEFAULT: &str = "/fusain";
 
 /// What a URL must look like; shown with every parse error.
-const FORMS: &str = "expected serial:///dev/ttyACM0?baud=115200, tcp://host:4850, ws://host/fusain, \
-                     unix:///path/to/socket or pty:/dev/pts/3";
+const FORMS: &str = "expected serial:///dev/ttyACM0?baud=115200, tcp://host:4850, tls://host:4851, \
+                     ws://host/fusain, wss://host/fusain, unix:///path/to/socket or pty:/dev/pts/3";
 
 /// Where a device, or a router in front of it, is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,13 @@ pub enum Target {
         /// Port, 1..=65535.
         port: u16,
     },
+    /// A TCP byte stream inside TLS.
+    Tls {
+        /// Host name or address, without brackets; the certificate must be for it.
+        host: String,
+        /// Port, 1..=65535.
+        port: u16,
+    },
     /// A WebSocket with one packet per binary message.
     WebSocket {
         /// Host name or address, without brackets.
@@ -37,6 +48,8 @@ pub enum Target {
         port: u16,
         /// Path, with its leading slash and any query.
         path: String,
+        /// Inside TLS (`wss://`).
+        tls: bool,
     },
     /// A Unix stream socket, as emulators offer for an emulated UART.
     Unix {
@@ -68,11 +81,6 @@ pub enum TargetError {
          REKINDLE_USER and REKINDLE_PASSWORD in the environment, or answer the prompt"
     )]
     Credentials,
-    /// TLS is asked for.
-    #[error(
-        "`{0}` needs TLS, which this version does not speak: use ws:// inside a trusted network or a tunnel"
-    )]
-    Tls(String),
     /// No device path, socket path or host.
     #[error("`{url}` names no {what}: {FORMS}")]
     Missing {
@@ -150,7 +158,11 @@ impl fmt::Display for Target {
                 if s.half_duplex { f.write_str("&half-duplex=yes") } else { Ok(()) }
             }
             Self::Tcp { host, port } => write!(f, "tcp://{}:{port}", Bracketed(host)),
-            Self::WebSocket { host, port, path } => write!(f, "ws://{}:{port}{path}", Bracketed(host)),
+            Self::Tls { host, port } => write!(f, "tls://{}:{port}", Bracketed(host)),
+            Self::WebSocket { host, port, path, tls } => {
+                let scheme = if *tls { "wss" } else { "ws" };
+                write!(f, "{scheme}://{}:{port}{path}", Bracketed(host))
+            }
             Self::Unix { path } => write!(f, "unix://{path}"),
         }
     }
@@ -179,8 +191,12 @@ impl FromStr for Target {
                 let (host, port) = authority(url, rest, TCP_PORT_DEFAULT)?;
                 Ok(Self::Tcp { host, port })
             }
-            "ws" => websocket(url, rest),
-            "wss" | "tcps" => Err(TargetError::Tls(redacted(url))),
+            "tls" => {
+                let (host, port) = authority(url, rest, TLS_PORT_DEFAULT)?;
+                Ok(Self::Tls { host, port })
+            }
+            "ws" => websocket(url, rest, false),
+            "wss" => websocket(url, rest, true),
             "unix" if rest.is_empty() => Err(missing(url, "socket path")),
             "unix" => Ok(Self::Unix { path: rest.to_owned() }),
             _ => Err(TargetError::Scheme(redacted(url))),
@@ -207,15 +223,16 @@ fn serial(url: &str, rest: &str) -> Result<Target, TargetError> {
     Ok(Target::Serial(target))
 }
 
-fn websocket(url: &str, rest: &str) -> Result<Target, TargetError> {
+fn websocket(url: &str, rest: &str, tls: bool) -> Result<Target, TargetError> {
     let at = rest.find('/').unwrap_or(rest.len());
     let (authority_text, path) = rest.split_at(at);
     if path.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
         return Err(TargetError::Trailing { url: redacted(url), rest: path.to_owned() });
     }
-    let (host, port) = authority(url, authority_text, WEBSOCKET_PORT_DEFAULT)?;
+    let port_default = if tls { WEBSOCKET_TLS_PORT_DEFAULT } else { WEBSOCKET_PORT_DEFAULT };
+    let (host, port) = authority(url, authority_text, port_default)?;
     let path = if path.is_empty() { WEBSOCKET_PATH_DEFAULT } else { path };
-    Ok(Target::WebSocket { host, port, path: path.to_owned() })
+    Ok(Target::WebSocket { host, port, path: path.to_owned(), tls })
 }
 
 /// Host and port of `tcp://` and `ws://`.
@@ -228,7 +245,11 @@ fn authority(url: &str, text: &str, port_default: u16) -> Result<(String, u16), 
 }
 
 /// Host and port, where port 0 may stand for "any free one": used for addresses to listen on.
-pub(crate) fn host_and_port(url: &str, text: &str) -> Result<(String, Option<u16>), TargetError> {
+///
+/// # Errors
+///
+/// [`TargetError`] says what is wrong with the text.
+pub fn host_and_port(url: &str, text: &str) -> Result<(String, Option<u16>), TargetError> {
     if text.contains('@') {
         return Err(TargetError::Credentials);
     }
@@ -321,12 +342,20 @@ mod tests {
             ("tcp://[::1]", tcp("::1", 4850)),
             (
                 "ws://slate/fusain",
-                Target::WebSocket { host: "slate".into(), port: 80, path: "/fusain".into() },
+                Target::WebSocket { host: "slate".into(), port: 80, path: "/fusain".into(), tls: false },
             ),
-            ("ws://slate", Target::WebSocket { host: "slate".into(), port: 80, path: "/fusain".into() }),
+            (
+                "ws://slate",
+                Target::WebSocket { host: "slate".into(), port: 80, path: "/fusain".into(), tls: false },
+            ),
             (
                 "ws://[::1]:8080/x?y=1",
-                Target::WebSocket { host: "::1".into(), port: 8080, path: "/x?y=1".into() },
+                Target::WebSocket { host: "::1".into(), port: 8080, path: "/x?y=1".into(), tls: false },
+            ),
+            ("tls://slate", Target::Tls { host: "slate".into(), port: 4851 }),
+            (
+                "wss://slate:8443",
+                Target::WebSocket { host: "slate".into(), port: 8443, path: "/fusain".into(), tls: true },
             ),
             ("unix:///tmp/uart0", Target::Unix { path: "/tmp/uart0".into() }),
         ];
@@ -357,7 +386,7 @@ mod tests {
             ("tcp://[::1", "not understood"),
             ("tcp://[::1]x", "`x`"),
             ("ws://host/with space", "not understood"),
-            ("wss://host/fusain", "needs TLS"),
+            ("tls://host/fusain", "`/fusain`"),
             ("unix://", "names no socket path"),
         ];
         for (url, text) in cases {

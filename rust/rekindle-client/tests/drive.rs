@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use fusain::{Address, Decoder, FRAME_MAX, InvalidCommand, Message, OtaState, OtaStatus, PingResponse};
 use mcuboot_image::digest::Sha256;
+use rekindle_client::credentials::Access;
 use rekindle_client::drive::{DriveError, DriveEvent, Job, drive};
 use rekindle_client::link::Link;
 use rekindle_client::listen::{Listen, Listener};
@@ -158,14 +159,14 @@ fn a_base_protocol_device_is_updated_through_a_broken_link() {
     let interrupted = AtomicBool::new(false);
     let job = Job {
         target: &target,
-        credentials: None,
+        access: &Access::default(),
         address: ADDRESS,
         plan: plan(&image),
         image: &image,
         interrupted: &interrupted,
     };
     let mut seen = Vec::new();
-    let link = Link::connect(&target, None).unwrap();
+    let link = Link::connect(&target, &Access::default()).unwrap();
     let report = drive(&job, link, &mut |event| match event {
         DriveEvent::Sender(SenderEvent::BasePeer, _) => seen.push("base"),
         DriveEvent::LinkLost(_) => seen.push("lost"),
@@ -187,13 +188,13 @@ fn an_interruption_stops_at_once_and_tells_how_far_it_came() {
     let interrupted = AtomicBool::new(false);
     let job = Job {
         target: &target,
-        credentials: None,
+        access: &Access::default(),
         address: ADDRESS,
         plan: plan(&image),
         image: &image,
         interrupted: &interrupted,
     };
-    let link = Link::connect(&target, None).unwrap();
+    let link = Link::connect(&target, &Access::default()).unwrap();
     let stopped = drive(&job, link, &mut |event| {
         if let DriveEvent::Sender(SenderEvent::Acknowledged { offset: 5_000.. }, _) = event {
             interrupted.store(true, Ordering::Relaxed);
@@ -214,7 +215,7 @@ fn a_device_that_stays_away_is_given_up_after_the_patience_asked_for() {
     let patience = Patience { away_ms: 1_500, ..Patience::default() };
     let job = Job {
         target: &target,
-        credentials: None,
+        access: &Access::default(),
         address: Address::new(0xDEAF),
         plan: Plan { patience, ..plan(&image) },
         image: &image,
@@ -222,7 +223,7 @@ fn a_device_that_stays_away_is_given_up_after_the_patience_asked_for() {
     };
     // A listener that nobody answers on.
     let silent = Listener::bind(&Listen::Tcp { host: "127.0.0.1".to_owned(), port: 0 }).unwrap();
-    let link = Link::connect(silent.target(), None).unwrap();
+    let link = Link::connect(silent.target(), &Access::default()).unwrap();
     let began = Instant::now();
     let gave_up = drive(&job, link, &mut |_| {}).unwrap_err();
     assert!(matches!(*gave_up, DriveError::Gave { error: SendError::Silent { .. }, .. }), "{gave_up}");

@@ -14,7 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-use rekindle_client::credentials::Credentials;
+use rekindle_client::credentials::{Access, Credentials};
 use rekindle_client::target::Target;
 use rekindle_client::transport::{ConnectError, LinkError, connect};
 use tungstenite::Message;
@@ -64,22 +64,22 @@ fn check(request: &Request, response: Response) -> Result<Response, ErrorRespons
 #[test]
 fn credentials_are_asked_for_and_one_frame_is_one_message() {
     let (target, router) = router(4);
-    let refused = connect(&target, None).err().unwrap();
+    let refused = connect(&target, &Access::default()).err().unwrap();
     assert!(matches!(refused, ConnectError::Unauthorized { given: false, .. }), "{refused}");
     assert!(!refused.is_transient(), "asking again without credentials is of no use");
-    let wrong = Credentials::new("username", "guess");
-    let refused = connect(&target, Some(&wrong)).err().unwrap();
+    let wrong = Access::from(Credentials::new("username", "guess"));
+    let refused = connect(&target, &wrong).err().unwrap();
     assert!(matches!(refused, ConnectError::Unauthorized { given: true, .. }), "{refused}");
     assert!(!refused.to_string().contains("guess"));
 
     let Target::WebSocket { host, port, .. } = &target else { panic!("{target}") };
-    let elsewhere = Target::WebSocket { host: host.clone(), port: *port, path: "/chat".into() };
-    let right = Credentials::new("username", "password");
-    let refused = connect(&elsewhere, Some(&right)).err().unwrap();
+    let elsewhere = Target::WebSocket { host: host.clone(), port: *port, path: "/chat".into(), tls: false };
+    let right = Access::from(Credentials::new("username", "password"));
+    let refused = connect(&elsewhere, &right).err().unwrap();
     assert!(matches!(refused, ConnectError::Handshake { .. }), "{refused}");
     assert!(refused.to_string().contains("404"), "{refused}");
 
-    let mut link = connect(&target, Some(&right)).unwrap();
+    let mut link = connect(&target, &right).unwrap();
     let mut buffer = [0; 256];
     for frame in [&b"one"[..], b"two!"] {
         link.send(frame).unwrap();
@@ -102,7 +102,7 @@ fn a_server_that_goes_away_is_a_closed_link() {
         let (socket, _) = listener.accept().unwrap();
         drop(tungstenite::accept(socket).unwrap());
     });
-    let mut link = connect(&target, None).unwrap();
+    let mut link = connect(&target, &Access::default()).unwrap();
     server.join().unwrap();
     let lost = link.recv(&mut [0; 16], Duration::from_secs(5)).unwrap_err();
     assert!(matches!(lost, LinkError::Closed), "{lost}");
@@ -117,7 +117,7 @@ fn a_server_that_speaks_something_else_is_no_websocket() {
         let _ = socket.read(&mut [0; 512]);
         socket.write_all(b"220 mail.example.com ESMTP\r\n").unwrap();
     });
-    let refused = connect(&target, None).err().unwrap();
+    let refused = connect(&target, &Access::default()).err().unwrap();
     assert!(matches!(refused, ConnectError::Handshake { .. }), "{refused}");
     server.join().unwrap();
 }

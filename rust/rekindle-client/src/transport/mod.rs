@@ -3,12 +3,14 @@
 
 use core::time::Duration;
 use std::io;
+use std::path::PathBuf;
 
-use crate::credentials::Credentials;
+use crate::credentials::Access;
 use crate::target::Target;
 
 pub(crate) mod serial;
 pub(crate) mod stream;
+mod tls;
 pub(crate) mod websocket;
 
 /// Longest wait for a connection to come up.
@@ -33,6 +35,16 @@ pub trait Transport: Send {
     ///
     /// [`LinkError`] when the link is gone.
     fn recv(&mut self, out: &mut [u8], timeout: Duration) -> Result<usize, LinkError>;
+
+    /// A second handle on the same connection, so that one thread can send while another one receives.
+    ///
+    /// # Errors
+    ///
+    /// Of the operating system; [`io::ErrorKind::Unsupported`] where messages of both directions belong together
+    /// (WebSocket, TLS).
+    fn try_clone(&self) -> io::Result<Box<dyn Transport>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A link that worked and does no longer.
@@ -90,6 +102,22 @@ pub enum ConnectError {
         /// What it said.
         reason: String,
     },
+    /// There is no trust between both sides.
+    #[error("{target} is not connected over TLS: {reason}")]
+    Tls {
+        /// Where.
+        target: Target,
+        /// What one of them says.
+        reason: String,
+    },
+    /// A file for TLS cannot be used.
+    #[error("cannot use {}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The target is not supported on this operating system.
     #[error("{target} cannot be used on this operating system")]
     Unsupported {
@@ -111,14 +139,14 @@ impl ConnectError {
 /// # Errors
 ///
 /// [`ConnectError`] says why there is no connection.
-pub fn connect(
-    target: &Target,
-    credentials: Option<&Credentials>,
-) -> Result<Box<dyn Transport>, ConnectError> {
+pub fn connect(target: &Target, access: &Access) -> Result<Box<dyn Transport>, ConnectError> {
     match target {
         Target::Serial(serial) => serial::open(target, serial),
         Target::Tcp { host, port } => stream::connect_tcp(target, host, *port),
-        Target::WebSocket { host, port, path } => websocket::connect(target, host, *port, path, credentials),
+        Target::Tls { host, port } => tls::connect(target, host, *port, &access.tls),
+        Target::WebSocket { host, port, path, tls } => {
+            websocket::connect(target, (host, *port), path, *tls, access)
+        }
         Target::Unix { path } => stream::connect_unix(target, path),
     }
 }

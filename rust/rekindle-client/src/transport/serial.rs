@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use serialport::SerialPort;
@@ -51,7 +51,7 @@ impl<P: SerialPort> Serial<P> {
     }
 }
 
-impl<P: SerialPort> Transport for Serial<P> {
+impl<P: Port> Transport for Serial<P> {
     fn send(&mut self, frame: &[u8]) -> Result<(), LinkError> {
         self.send_within(frame, SEND_TIMEOUT)
     }
@@ -64,6 +64,30 @@ impl<P: SerialPort> Transport for Serial<P> {
             Err(error) if is_timeout(&error) => Ok(0),
             Err(error) => Err(lost(error)),
         }
+    }
+
+    fn try_clone(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(Self::new(self.port.second()?)))
+    }
+}
+
+/// A port that can be opened twice.
+pub(crate) trait Port: SerialPort + Sized + 'static {
+    /// A second handle on it.
+    fn second(&self) -> io::Result<Self>;
+}
+
+#[cfg(unix)]
+impl Port for serialport::TTYPort {
+    fn second(&self) -> io::Result<Self> {
+        self.try_clone_native().map_err(io::Error::from)
+    }
+}
+
+#[cfg(windows)]
+impl Port for serialport::COMPort {
+    fn second(&self) -> io::Result<Self> {
+        self.try_clone_native().map_err(io::Error::from)
     }
 }
 
@@ -86,7 +110,7 @@ pub(super) fn open(target: &Target, serial: &SerialTarget) -> Result<Box<dyn Tra
     }
     #[cfg(not(unix))]
     {
-        let port = builder.open_native().map_err(failed)?;
+        let port = serialport::COMPort::open(&builder).map_err(failed)?;
         Ok(Box::new(Serial::new(port)))
     }
 }

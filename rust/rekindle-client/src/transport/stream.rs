@@ -15,6 +15,10 @@ use crate::target::Target;
 pub(crate) trait Socket: Read + Write + Send {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+    /// A second handle on it.
+    fn second(&self) -> io::Result<Box<dyn Transport>> {
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 impl Socket for TcpStream {
@@ -23,6 +27,9 @@ impl Socket for TcpStream {
     }
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         Self::set_write_timeout(self, timeout)
+    }
+    fn second(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(Stream::new(self.try_clone()?)?))
     }
 }
 
@@ -33,6 +40,9 @@ impl Socket for UnixStream {
     }
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         Self::set_write_timeout(self, timeout)
+    }
+    fn second(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(Stream::new(self.try_clone()?)?))
     }
 }
 
@@ -52,7 +62,7 @@ impl<S: Socket> Stream<S> {
 
 impl<S: Socket> Transport for Stream<S> {
     fn send(&mut self, frame: &[u8]) -> Result<(), LinkError> {
-        match self.socket.write_all(frame) {
+        match self.socket.write_all(frame).and_then(|()| self.socket.flush()) {
             Ok(()) => Ok(()),
             Err(error) => Err(lost(error)),
         }
@@ -71,6 +81,10 @@ impl<S: Socket> Transport for Stream<S> {
             Err(error) if is_timeout(&error) => Ok(0),
             Err(error) => Err(lost(error)),
         }
+    }
+
+    fn try_clone(&self) -> io::Result<Box<dyn Transport>> {
+        self.socket.second()
     }
 }
 

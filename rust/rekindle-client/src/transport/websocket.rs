@@ -3,7 +3,6 @@
 
 use core::time::Duration;
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::time::Instant;
 
 use tungstenite::handshake::HandshakeError;
@@ -12,25 +11,25 @@ use tungstenite::http::{HeaderValue, StatusCode, header};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 
-use super::stream::{dial, is_timeout, lost};
-use super::{CONNECT_TIMEOUT, ConnectError, LinkError, SEND_TIMEOUT, Transport};
-use crate::credentials::Credentials;
+use super::stream::{self, dial, is_timeout, lost};
+use super::{CONNECT_TIMEOUT, ConnectError, LinkError, SEND_TIMEOUT, Transport, tls};
+use crate::credentials::Access;
 use crate::target::{Bracketed, Target};
 
 /// Largest message taken from the other side, in bytes: frames are at most 252.
 const MESSAGE_MAX: usize = 64 * 1024;
 
 /// A WebSocket connection, as client or as server.
-pub(crate) struct Socket {
-    socket: WebSocket<TcpStream>,
+pub(crate) struct Socket<S> {
+    socket: WebSocket<S>,
     read_timeout: Option<Duration>,
     /// What the last message held beyond what the caller took.
     rest: Vec<u8>,
 }
 
-impl Socket {
+impl<S: stream::Socket> Socket<S> {
     /// Takes over a socket whose handshake is done.
-    pub(crate) fn new(socket: WebSocket<TcpStream>) -> std::io::Result<Self> {
+    pub(crate) fn new(socket: WebSocket<S>) -> std::io::Result<Self> {
         socket.get_ref().set_write_timeout(Some(SEND_TIMEOUT))?;
         Ok(Self { socket, read_timeout: None, rest: Vec::new() })
     }
@@ -44,7 +43,7 @@ impl Socket {
     }
 }
 
-impl Transport for Socket {
+impl<S: stream::Socket> Transport for Socket<S> {
     fn send(&mut self, frame: &[u8]) -> Result<(), LinkError> {
         self.socket.send(Message::binary(frame.to_vec())).map_err(link_error)
     }
@@ -90,24 +89,41 @@ pub(crate) fn config() -> WebSocketConfig {
 
 pub(super) fn connect(
     target: &Target,
-    host: &str,
-    port: u16,
+    (host, port): (&str, u16),
     path: &str,
-    credentials: Option<&Credentials>,
+    secure: bool,
+    access: &Access,
+) -> Result<Box<dyn Transport>, ConnectError> {
+    if secure {
+        let socket = tls::open(target, host, port, &access.tls)?;
+        return upgrade(target, (host, port), path, socket, access);
+    }
+    let socket =
+        dial(host, port).map_err(|source| ConnectError::Network { target: target.clone(), source })?;
+    upgrade(target, (host, port), path, socket, access)
+}
+
+/// Makes a WebSocket of a connected socket.
+fn upgrade<S: stream::Socket + 'static>(
+    target: &Target,
+    (host, port): (&str, u16),
+    path: &str,
+    socket: S,
+    access: &Access,
 ) -> Result<Box<dyn Transport>, ConnectError> {
     let network = |source| ConnectError::Network { target: target.clone(), source };
     let handshake = |reason: String| ConnectError::Handshake { target: target.clone(), reason };
 
+    // The scheme only decides how to connect, and that is done.
     let url = format!("ws://{}:{port}{path}", Bracketed(host));
     let mut request = tungstenite::client::IntoClientRequest::into_client_request(url.as_str())
         .map_err(|error| handshake(error.to_string()))?;
-    if let Some(credentials) = credentials {
+    if let Some(credentials) = &access.credentials {
         let mut value =
-            HeaderValue::from_str(&credentials.basic()).map_err(|error| handshake(error.to_string()))?;
+            HeaderValue::from_str(&credentials.header()).map_err(|error| handshake(error.to_string()))?;
         value.set_sensitive(true);
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
-    let socket = dial(host, port).map_err(network)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(network)?;
     socket.set_write_timeout(Some(CONNECT_TIMEOUT)).map_err(network)?;
     match tungstenite::client::client_with_config(request, socket, Some(config())) {
@@ -115,7 +131,7 @@ pub(super) fn connect(
         Err(HandshakeError::Interrupted(_)) => {
             Err(network(std::io::Error::new(ErrorKind::TimedOut, "no answer to the WebSocket handshake")))
         }
-        Err(HandshakeError::Failure(error)) => Err(refused(target, credentials.is_some(), error)),
+        Err(HandshakeError::Failure(error)) => Err(refused(target, access.credentials.is_some(), error)),
     }
 }
 
