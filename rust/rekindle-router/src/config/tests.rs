@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use mcuboot_image::sign::SigningKey;
+
+use super::*;
+
+const GOOD: &str = r#"
+store = "store"
+[[key]]
+file = "release.pub.pem"
+[[key]]
+file = "release.pub.pem"
+revoked = true
+[[listen]]
+url = "tcp://127.0.0.1:0"
+[[link]]
+name = "north"
+url = "serial:///dev/ttyUSB0?half-duplex=yes"
+[[link]]
+name = "south"
+url = "tcp://10.0.0.7:4850"
+window = 32
+[[appliance]]
+address = "feed0001"
+link = "south"
+vendor = "example.com"
+class = "heater"
+"#;
+
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate_p256().unwrap();
+        std::fs::write(folder.path().join("release.pub.pem"), key.public_key().to_pem()).unwrap();
+        std::fs::write(folder.path().join("release.pem"), key.to_pem().unwrap().as_bytes()).unwrap();
+        let secrets = folder.path().join("secrets.toml");
+        std::fs::write(&secrets, "[tokens]\nci = \"0123456789\"\n").unwrap();
+        std::fs::set_permissions(&secrets, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        Self(folder)
+    }
+
+    fn parse(&self, text: &str) -> Result<Settings, ConfigError> {
+        Settings::parse(&self.0.path().join("relay.toml"), text)
+    }
+
+    fn says(&self, text: &str, line: Option<usize>, part: &str) {
+        let error = self.parse(text).expect_err(text);
+        let said = error.to_string();
+        assert!(said.contains("relay.toml"), "{said}");
+        assert!(said.contains(part), "{said}: `{part}` is missing");
+        assert_eq!(error.line(), line, "{said}");
+    }
+}
+
+#[test]
+fn a_configuration_is_read_with_every_file_it_names() {
+    let desk = Desk::new();
+    let settings = desk.parse(GOOD).unwrap();
+    assert_eq!(settings.store, desk.0.path().join("store"));
+    assert_eq!(settings.routing, Routing::StoreAndForward);
+    assert_eq!(settings.links[1].window, 32);
+    assert!(settings.links[0].target.is_half_duplex());
+    assert_eq!(settings.appliances[0].link, 1);
+    let vendor = settings.appliances[0].target.vendor;
+    assert_eq!(vendor, Some(vendor_uuid("example.com").unwrap()));
+    assert_eq!(settings.appliances[0].target.class, Some(class_uuid(vendor, "heater").unwrap()));
+    assert_eq!(settings.key_files.iter().map(|(_, revoked)| *revoked).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_line_and_key() {
+    let desk = Desk::new();
+    let with = |old: &str, new: &str| {
+        assert!(GOOD.contains(old), "{old}");
+        GOOD.replacen(old, new, 1)
+    };
+    desk.says(&with("store = \"store\"", "sture = \"x\""), Some(2), "unknown field `sture`");
+    desk.says(&with("window = 32", "window = 0"), Some(16), "nonzero");
+    desk.says(&with("window = 32", "windows = 3"), Some(16), "unknown field `windows`");
+    desk.says(&with("release.pub.pem", "nowhere.pem"), Some(4), "key.file: cannot read");
+    desk.says(&with("release.pub.pem", "release.pem"), Some(4), "is a private key");
+    desk.says(&with("release.pub.pem", "secrets.toml"), Some(4), "is no key");
+    desk.says(&with("tcp://127.0.0.1:0", "http://x"), Some(9), "listen.url: expected tcp://");
+    desk.says(&with("tcp://127.0.0.1:0", "tcp://127.0.0.1:x"), Some(9), "is not a port");
+    desk.says(&with("tcp://127.0.0.1:0", "tls://127.0.0.1:0"), Some(9), "listen.certificate");
+    desk.says(&with("serial:///dev/ttyUSB0?half-duplex=yes", "wss://x"), Some(12), "a bus is reached over");
+    desk.says(&with("name = \"south\"", "name = \"north\""), Some(14), "another link is called `north`");
+    desk.says(&with("address = \"feed0001\"", "address = \"ffffffffffffffff\""), Some(18), "everybody");
+    desk.says(&with("link = \"south\"", "link = \"east\""), Some(19), "there are: north, south");
+    desk.says(&with("vendor = \"example.com\"\n", ""), Some(20), "appliance.class");
+    desk.says("store = \"x\"", None, "link: is missing");
+    desk.says(&with("[[listen]]\nurl = \"tcp://127.0.0.1:0\"\n", ""), None, "listen: is missing");
+    desk.says(&format!("image-max = 7\n{GOOD}"), Some(1), "image-max: expected 32");
+    desk.says("store = ", Some(1), "");
+    let five = "[[key]]\nfile = \"release.pub.pem\"\n".repeat(3);
+    desk.says(&format!("{GOOD}{five}"), Some(27), "4 at most");
+}
+
+#[test]
+fn an_address_that_lets_everybody_in_must_be_meant() {
+    let desk = Desk::new();
+    let with = |listen: &str| GOOD.replacen("url = \"tcp://127.0.0.1:0\"", listen, 1);
+    desk.says(&with("url = \"tcp://0.0.0.0\""), Some(9), "anyone = true");
+    desk.says(&with("url = \"ws://[::]\""), Some(9), "secrets = ");
+    assert!(desk.parse(&with("url = \"tcp://0.0.0.0\"\nanyone = true")).is_ok());
+    assert!(desk.parse(&with("url = \"tcp://[::1]\"")).is_ok());
+    let ws = desk.parse(&with("url = \"ws://0.0.0.0/fusain\"\nsecrets = \"secrets.toml\"")).unwrap();
+    assert_eq!((ws.listeners[0].port, ws.listeners[0].host.as_str()), (80, "0.0.0.0"));
+    desk.says(&with("url = \"tcp://127.0.0.1\"\nsecrets = \"secrets.toml\""), Some(10), "listen.secrets");
+    desk.says(&with("url = \"tcp://127.0.0.1\"\nclient-ca = \"x\""), Some(10), "has no TLS");
+}
