@@ -21,7 +21,7 @@
 //! What the image that it runs does is told in [`device`](crate::device::MARKER).
 
 use crate::bootloader::{Bootloader, Judge, SwapMode};
-use crate::device::{Device, MS, Note, Options, Step, Timing};
+use crate::device::{Device, MS, Note, Options, SelfTest, Step, Timing};
 use crate::flash::{FileStore, FlashError, Geometry, NOTES_LEN, NorFlash, RamStore, Store, Tear};
 use core::fmt;
 use fusain::Address;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub boot_ms: u32,
     /// Milliseconds from then until an image under test has its result.
     pub self_test_ms: u32,
+    /// How every image's self-test ends on this device, whatever the image says; for one that is broken.
+    pub self_test: Option<SelfTest>,
     /// Number of the flash operation, counted from opening, at which power is cut for good; for demonstrations.
     pub cut_at: Option<(u64, Tear)>,
     /// Seed of its boot numbers. Two runs with the same seed cannot be told apart by them.
@@ -78,6 +80,7 @@ impl Default for Settings {
             erase_ms: 0,
             boot_ms: 200,
             self_test_ms: 500,
+            self_test: None,
             cut_at: None,
             seed: 1,
         }
@@ -187,6 +190,7 @@ impl<S: Store> VirtualAppliance<S> {
         options.point_to_point = settings.point_to_point;
         options.serial = settings.serial;
         options.seed = settings.seed;
+        options.self_test = settings.self_test;
         options.timing = Timing {
             erase_ns: u64::from(settings.erase_ms) * MS,
             program_ns: 0,

@@ -22,6 +22,15 @@ pub(crate) struct Cli {
     /// Print JSON, one object per line, instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Certificates (PEM) that a tls:// or wss:// target's must come from, instead of those the system trusts
+    #[arg(long, global = true, value_name = "FILE", env = "REKINDLE_CA", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate (PEM) to show to a tls:// or wss:// target that asks for one
+    #[arg(long, global = true, value_name = "FILE", env = "REKINDLE_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(long, global = true, value_name = "FILE", env = "REKINDLE_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -46,6 +55,14 @@ pub(crate) enum Command {
     Status(Device),
     /// Give up the update in progress on a device
     Abort(Device),
+    /// List the devices behind a controller: version, stage, last outcome
+    Devices(Devices),
+    /// The image on a controller, and how far it has been brought
+    #[command(subcommand)]
+    Campaign(Campaign),
+    /// Run a controller: take images, judge them, and bring them to the devices on its buses
+    #[cfg(unix)]
+    Relay(Relay),
     /// Decode captured bytes from standard input: one line per packet or framing error
     Decode(Decode),
     /// Run a virtual device
@@ -208,15 +225,22 @@ pub(crate) struct Push {
     /// Signed image
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) device: Device,
+    /// Where to connect, for example serial:///dev/ttyACM0?baud=115200, tcp://host:4850 or ws://host/fusain
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: TargetUrl,
+    /// Address of the device, as `discover` shows it; several where a controller is at the other end
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address, required_unless_present = "all")]
+    pub(crate) address: Vec<Address>,
+    /// Every device that the controller knows
+    #[arg(long, conflicts_with = "address")]
+    pub(crate) all: bool,
     /// Send nothing unless this key signed the image (public or private, PEM)
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<PathBuf>,
     /// How to boot it
     #[arg(long, value_enum, default_value_t = BootMode::Test)]
     pub(crate) mode: BootMode,
-    /// Stop when the image is verified; `activate` boots it later
+    /// Stop when the image is verified; `activate` boots it later. For a single device
     #[arg(long)]
     pub(crate) no_activate: bool,
     /// Chunks in flight at most; the device may announce fewer
@@ -255,10 +279,99 @@ pub(crate) struct Decode {
     pub(crate) hex: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Devices {
+    /// The controller, for example tcp://host:4850, tls://host or ws://host/fusain
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: TargetUrl,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Campaign {
+    /// Show the image, and each device's stage
+    Show(Devices),
+    /// Take the update of one device back, or all of them. What is activated already cannot be
+    Cancel(CampaignCancel),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CampaignCancel {
+    /// The controller
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: TargetUrl,
+    /// The device
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address, required_unless_present = "all")]
+    pub(crate) address: Option<Address>,
+    /// Every device
+    #[arg(long, conflicts_with = "address")]
+    pub(crate) all: bool,
+}
+
+#[cfg(unix)]
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Configuration; docs/relay.toml is an example
+    #[arg(long, global = true, value_name = "FILE", default_value = rekindle_router::config::PATH_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// What goes into the log, on standard error
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
+    pub(crate) log_level: LogLevel,
+    #[command(subcommand)]
+    pub(crate) action: Option<RelayAction>,
+}
+
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[cfg(unix)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayAction {
+    /// Read the configuration and every file it names, and say what is wrong
+    Check,
+    /// Print what is on record about root mode: changes, and images that went out unsigned
+    Audit,
+    /// Switch root mode of the controller that runs on this machine. For its administrator
+    RootMode(RelayRootMode),
+}
+
+#[cfg(unix)]
+#[derive(Debug, Args)]
+pub(crate) struct RelayRootMode {
+    /// What to do
+    #[arg(value_enum)]
+    pub(crate) wish: RootModeWish,
+    /// Confirm without being asked
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RootModeWish {
+    /// Say how it is
+    Show,
+    /// Let images without a trusted signature pass
+    Enable,
+    /// Ask for signatures again
+    Disable,
+    /// Let older images pass, too, while root mode is on
+    AllowDowngrade,
+    /// Refuse older images again
+    ForbidDowngrade,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Simulate {
     /// A device whose flash is a file: it survives being killed at any moment
     Appliance(SimulateAppliance),
+    /// Several devices on one bus, as a controller has them
+    Bus(SimulateBus),
 }
 
 /// Address of a virtual device that is given none.
@@ -286,6 +399,34 @@ pub(crate) struct SimulateAppliance {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) erase_ms: u32,
     /// Bytes per second that the link carries; 0 for as many as it can
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) link_rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateBus {
+    /// Where to listen: tcp://127.0.0.1:4860, unix:///path, pty: or pty:/path/to/link; port 0 takes any free one
+    #[arg(long, value_name = "URL")]
+    pub(crate) listen: Listen,
+    /// Folder for the flashes, one file for each device; made when it does not exist
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) flash: PathBuf,
+    /// Address of a device; once for each
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address, required = true)]
+    pub(crate) address: Vec<Address>,
+    /// Image that a new flash runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) install: Option<PathBuf>,
+    /// Public key that the bootloaders trust (PEM); without one they boot any whole image
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// Address of a device whose self-test fails, whatever image it tries
+    #[arg(long, value_name = "ADDRESS", value_parser = device_address)]
+    pub(crate) broken: Vec<Address>,
+    /// Milliseconds that erasing a sector takes
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) erase_ms: u32,
+    /// Bytes per second that the bus carries; 0 for as many as it can
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(crate) link_rate: u32,
 }

@@ -2,8 +2,9 @@
 //! Connecting, with credentials from the environment or from whoever sits at the terminal.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
-use rekindle_client::credentials::{Credentials, USER_DEFAULT, USER_VARIABLE};
+use rekindle_client::credentials::{Access, Credentials, TlsFiles, USER_DEFAULT, USER_VARIABLE};
 use rekindle_client::link::Link;
 use rekindle_client::target::Target;
 use rekindle_client::transport::{ConnectError, LinkError};
@@ -11,20 +12,27 @@ use rekindle_client::transport::{ConnectError, LinkError};
 use crate::exit::{Exit, Failure, Outcome, chain};
 
 /// Connects, and asks for credentials once if the target wants some and somebody is there to ask. Returns the
-/// credentials that worked, for connecting again.
-pub(crate) fn connect(target: &Target) -> Outcome<(Link, Option<Credentials>)> {
-    let credentials = Credentials::from_environment();
-    match Link::connect(target, credentials.as_ref()) {
-        Ok(link) => Ok((link, credentials)),
+/// access that worked, for connecting again.
+pub(crate) fn connect(target: &Target) -> Outcome<(Link, Access)> {
+    let mut access = Access { credentials: Credentials::from_environment(), tls: tls_files() };
+    match Link::connect(target, &access) {
+        Ok(link) => Ok((link, access)),
         Err(ConnectError::Unauthorized { given: false, .. }) if io::stdin().is_terminal() => {
-            let credentials = Some(prompt(target)?);
-            match Link::connect(target, credentials.as_ref()) {
-                Ok(link) => Ok((link, credentials)),
+            access.credentials = Some(prompt(target)?);
+            match Link::connect(target, &access) {
+                Ok(link) => Ok((link, access)),
                 Err(error) => Err(connect_failed(&error)),
             }
         }
         Err(error) => Err(connect_failed(&error)),
     }
+}
+
+/// The files for TLS as the command line or the environment names them; one way for every command.
+pub(crate) static TLS_FILES: OnceLock<TlsFiles> = OnceLock::new();
+
+fn tls_files() -> TlsFiles {
+    TLS_FILES.get().cloned().unwrap_or_default()
 }
 
 fn prompt(target: &Target) -> Outcome<Credentials> {
@@ -48,6 +56,10 @@ pub(crate) fn connect_failed(error: &ConnectError) -> Failure {
             io::ErrorKind::PermissionDenied => failure.next("may this user connect there?"),
             _ => failure.next("check the host name and the network"),
         },
+        ConnectError::Tls { .. } => failure.next(
+            "which certificates are trusted is said with --ca; what is shown with --tls-cert and --tls-key",
+        ),
+        ConnectError::File { .. } => Failure::new(Exit::Input, chain(error)),
         ConnectError::Unauthorized { .. }
         | ConnectError::Handshake { .. }
         | ConnectError::Unsupported { .. } => failure,

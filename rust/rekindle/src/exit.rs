@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     Unknown = 8,
     /// A question was answered with no.
     Declined = 9,
+    /// Of several devices, not all run the new image.
+    Partial = 10,
     /// Interrupted by Ctrl-C or SIGTERM.
     Interrupted = 130,
 }
@@ -45,10 +47,11 @@ Exit codes:
     7  the device runs its old image: the new one was reverted or refused by the bootloader
     8  activated, but what became of it is not known
     9  a question was answered with no
+   10  of several devices, not all run the new image; the summary says which
   130  interrupted by Ctrl-C; a push can be resumed
 
-Credentials for ws:// targets come from REKINDLE_USER and REKINDLE_PASSWORD (or FUSAIN_PASSWORD) in the
-environment, or from a prompt; never from the command line.";
+Credentials for ws:// and wss:// targets come from REKINDLE_TOKEN, or from REKINDLE_USER and REKINDLE_PASSWORD
+(or FUSAIN_PASSWORD) in the environment, or from a prompt; never from the command line.";
 
 /// Why a command failed.
 #[derive(Debug)]

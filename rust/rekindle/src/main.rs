@@ -15,14 +15,18 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rekindle_client::credentials::TlsFiles;
 
-use crate::cli::{Cli, Command, Simulate};
+use crate::cli::{Campaign, Cli, Command, Simulate};
 use crate::exit::Outcome;
 use crate::output::Output;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
+    let identity = cli.tls_cert.zip(cli.tls_key);
+    // Set once, before anything connects.
+    let _ = connect::TLS_FILES.set(TlsFiles { ca: cli.ca, identity });
     match run(cli.command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -45,8 +49,14 @@ fn run(command: Command, output: Output) -> Outcome {
         Command::Activate(args) => command::push::activate(&args, output),
         Command::Status(device) => command::status::run(&device, output),
         Command::Abort(device) => command::status::abort(&device, output),
+        Command::Devices(args) => command::devices::run(&args, output),
+        Command::Campaign(Campaign::Show(args)) => command::devices::show(&args, output),
+        Command::Campaign(Campaign::Cancel(args)) => command::devices::cancel(&args, output),
+        #[cfg(unix)]
+        Command::Relay(args) => command::relay::run(&args, output),
         Command::Decode(args) => command::decode::run(&args),
         Command::Simulate(Simulate::Appliance(args)) => command::simulate::run(&args, output),
+        Command::Simulate(Simulate::Bus(args)) => command::simulate::run_bus(&args, output),
         Command::Demo(args) => command::demo::run(&args, output),
     }
 }

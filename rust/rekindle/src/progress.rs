@@ -2,10 +2,13 @@
 //! How an update goes: a bar at a terminal, plain lines elsewhere, JSON lines for programs.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use fusain::Address;
+use fusain::relay::Stage;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle_client::drive::DriveEvent;
 use rekindle_session::sender::SenderEvent;
 use serde_json::{Value, json};
@@ -205,5 +208,63 @@ impl Meter {
         let Some((at, from)) = self.began else { return 0 };
         let millis = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         (offset.saturating_sub(from) * 1000).checked_div(millis).unwrap_or(0)
+    }
+}
+
+/// Several devices at once: a line for each at a terminal, and a line for each change elsewhere.
+pub(crate) struct Roster {
+    output: Output,
+    size: u64,
+    bars: Option<MultiProgress>,
+    lines: BTreeMap<Address, ProgressBar>,
+    /// What was told in plain lines.
+    told: BTreeMap<Address, (Stage, u64)>,
+}
+
+impl Roster {
+    /// A display for devices that get an image of `size` bytes.
+    pub(crate) fn new(output: Output, size: u32) -> Self {
+        let bars = (!output.is_json() && io::stderr().is_terminal()).then(MultiProgress::new);
+        Self { output, size: size.into(), bars, lines: BTreeMap::new(), told: BTreeMap::new() }
+    }
+
+    /// Something has changed for a device.
+    pub(crate) fn tell(
+        &mut self,
+        address: Address,
+        at: Option<(Stage, u32)>,
+        json: Option<&Value>,
+        text: &str,
+    ) {
+        if let Some(json) = json {
+            let _ = self.output.event(json);
+        }
+        let offset = at.map_or(0, |(_, offset)| u64::from(offset));
+        if let Some(bars) = &self.bars {
+            let line = self.lines.entry(address).or_insert_with(|| {
+                let line = bars.add(ProgressBar::new(self.size));
+                if let Ok(style) = ProgressStyle::with_template("{prefix}  {bar:20} {msg}") {
+                    line.set_style(style);
+                }
+                line.with_prefix(address.to_string())
+            });
+            line.set_position(offset);
+            line.set_message(text.to_owned());
+        } else if !self.output.is_json() {
+            // A quarter of the image at a time is enough for a log.
+            let quarter = (offset * 4).checked_div(self.size).unwrap_or(0);
+            let now = at.map_or((Stage::None, 0), |(stage, _)| (stage, quarter));
+            if self.told.insert(address, now) != Some(now) {
+                eprintln!("{address}  {text}");
+            }
+        }
+    }
+
+    /// Leaves the terminal as it was.
+    pub(crate) fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            self.lines.values().for_each(ProgressBar::finish_and_clear);
+            let _ = bars.clear();
+        }
     }
 }

@@ -342,7 +342,7 @@ impl<S: Store> Device<S> {
         let swap_type = self.options.bootloader.swap_type(&mut self.flash)?;
         let len = booted.running.map_or(0, |running| running.extent.hashed);
         let image = image::load(&mut self.flash, Area::Primary, 0, len)?;
-        Ok((swap_type, SelfTest::of(&image)))
+        Ok((swap_type, self.options.self_test.unwrap_or_else(|| SelfTest::of(&image))))
     }
 
     fn boot(&mut self, now_ns: u64, cause: u32) -> Step {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a device is like, and how long things take on it.
 
+use super::SelfTest;
 use crate::bootloader::Bootloader;
 use crate::flash::Geometry;
 use fusain::Address;
@@ -70,6 +71,8 @@ pub struct Options {
     pub rx_while_stalled: Option<usize>,
     /// What the platform makes of the facts of a boot before it tells the endpoint; for platforms that are wrong.
     pub facts: fn(BootFacts) -> BootFacts,
+    /// How every image's self-test ends on this device, whatever the image says; for one that is broken.
+    pub self_test: Option<SelfTest>,
     /// Seed of the boot numbers.
     pub seed: u64,
 }
@@ -89,6 +92,7 @@ impl Options {
             rx_capacity: usize::from(config.window) * fusain::FRAME_MAX,
             rx_while_stalled: None,
             facts: |facts| facts,
+            self_test: None,
             seed: 1,
         }
     }

@@ -8,6 +8,7 @@ use mcuboot_image::digest::Sha256;
 use mcuboot_image::{Image, ImageVersion};
 use rekindle_session::sender::{BASE_CHUNK, Patience, Plan};
 
+use super::campaign;
 use super::image_file::ImageFile;
 use super::session::{Purpose, carry_out, conclude};
 use crate::cli::{self, BootMode};
@@ -21,10 +22,14 @@ pub(crate) fn run(args: &cli::Push, output: Output) -> Outcome {
     if let Some(key) = &args.key {
         file.check_signature(&image, key)?;
     }
-    args.device.to.target()?;
+    args.to.target()?;
     if !args.no_activate {
         consent(args.mode, args.yes)?;
     }
+    let [address] = args.address.as_slice() else {
+        return campaign::run(args, mode(args.mode), &image, output);
+    };
+    let device = cli::Device { to: args.to.clone(), address: *address };
 
     let plan = Plan {
         mode: mode(args.mode),
@@ -35,8 +40,8 @@ pub(crate) fn run(args: &cli::Push, output: Output) -> Outcome {
         patience: Patience { away_ms: u64::from(args.patience) * 1000, ..Patience::default() },
         ..plan_of(&image)?
     };
-    let done = carry_out(&args.device, plan, image.bytes(), Purpose::Transfer, output, &mut |_| {})?;
-    conclude(&args.device, &done, output)
+    let done = carry_out(&device, plan, image.bytes(), Purpose::Transfer, output, &mut |_| {})?;
+    conclude(&device, &done, output)
 }
 
 /// The plan to push an image, with the sender's defaults.

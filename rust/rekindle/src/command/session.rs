@@ -42,9 +42,8 @@ pub(crate) fn carry_out(
 ) -> Outcome<Done> {
     let interrupted = interrupt::flag()?;
     let target = device.to.target()?;
-    let (link, credentials) = connect(target)?;
-    let job =
-        Job { target, credentials: credentials.as_ref(), address: device.address, plan, image, interrupted };
+    let (link, access) = connect(target)?;
+    let job = Job { target, access: &access, address: device.address, plan, image, interrupted };
     let began = Instant::now();
     let mut display = Display::new(output, plan.size, purpose == Purpose::Transfer);
     let result = drive(&job, link, &mut |event| {
@@ -102,7 +101,7 @@ fn what_stays(progress: &Progress) -> String {
     format!("the device keeps {} of {} bytes", progress.acknowledged, progress.size)
 }
 
-fn exit_of(purpose: Purpose, error: &SendError, progress: &Progress) -> Exit {
+pub(crate) fn exit_of(purpose: Purpose, error: &SendError, progress: &Progress) -> Exit {
     match error {
         SendError::Plan(_) => Exit::Usage,
         SendError::Silent { .. } if purpose == Purpose::Question || progress.state.is_none() => {

@@ -8,12 +8,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::time::Instant;
 
+use fusain::Address;
 use rekindle_client::listen::{Listen, Listener};
 use rekindle_client::transport::Transport;
 use rekindle_session::{appliance, receiver};
 use rekindle_sim::bootloader::{Judge, SwapType};
 use rekindle_sim::device::{Note, SelfTest};
-use rekindle_sim::virtual_appliance::{OpenError, Polled, Settings, VirtualAppliance};
+use rekindle_sim::virtual_appliance::{OpenError, Settings, VirtualAppliance};
 use serde_json::{Value, json};
 
 use super::image_file::{ImageFile, public_key};
@@ -38,43 +39,69 @@ pub(crate) fn run(args: &cli::SimulateAppliance, output: Output) -> Outcome {
         &json!({"event": "listening", "target": target.to_string(), "address": address.to_string()}),
         format!("device {address} listens at {target}; Ctrl-C takes its power away"),
     )?;
-    Board {
-        appliance,
-        listener,
-        drops_links: matches!(args.listen, Listen::Tcp { .. } | Listen::WebSocket { .. }),
-        links: Vec::new(),
-        clock: Instant::now(),
-        budget: Budget::new(args.link_rate),
-        booted: false,
-        output,
+    let drops_links = matches!(args.listen, Listen::Tcp { .. } | Listen::WebSocket { .. });
+    let station = Station { appliance, address, booted: false };
+    Board::new(vec![station], listener, drops_links, args.link_rate, output).run(interrupted)
+}
+
+/// Several devices on one bus: each hears all of it, and answers to its own address only.
+pub(crate) fn run_bus(args: &cli::SimulateBus, output: Output) -> Outcome {
+    let interrupted = interrupt::flag()?;
+    std::fs::create_dir_all(&args.flash).map_err(|error| {
+        Failure::new(Exit::Input, format!("cannot make the folder {}: {error}", args.flash.display()))
+    })?;
+    let common = Settings {
+        signature: judge(args.key.as_deref())?,
+        install: installed(args.install.as_deref())?,
+        point_to_point: false,
+        serial: matches!(args.listen, Listen::Pty { .. }),
+        erase_ms: args.erase_ms,
+        ..Settings::default()
+    };
+    let (mut stations, mut locks) = (Vec::new(), Vec::new());
+    for &address in &args.address {
+        let broken = args.broken.contains(&address);
+        let self_test = broken.then_some(SelfTest::Fail { stage: 1, code: -1 });
+        let settings = Settings { address, self_test, seed: random_seed(), ..common.clone() };
+        let (appliance, lock) = open(&args.flash.join(format!("{address}.flash")), settings)?;
+        stations.push(Station { appliance, address, booted: false });
+        locks.push(lock);
     }
-    .run(interrupted)
+    let listener = Listener::bind(&args.listen).map_err(|error| {
+        Failure::of(Exit::Usage, &error).next("choose another port or path, or end whatever listens there")
+    })?;
+    let target = listener.target().clone();
+    let addresses: Vec<String> = args.address.iter().map(ToString::to_string).collect();
+    output.print(
+        &json!({"event": "listening", "target": target.to_string(), "addresses": addresses}),
+        format!("bus with {} devices at {target}; Ctrl-C takes their power away", addresses.len()),
+    )?;
+    Board::new(stations, listener, false, args.link_rate, output).run(interrupted)
 }
 
 fn settings(args: &cli::SimulateAppliance) -> Outcome<Settings> {
-    let install = match &args.install {
-        None => None,
-        Some(path) => {
-            let file = ImageFile::read(path)?;
-            let image = file.image()?;
-            file.check_hash(&image)?;
-            Some(image.bytes().to_vec())
-        }
-    };
-    let signature = match &args.key {
-        None => None,
-        Some(path) => Some(Judge::key(public_key(path)?)),
-    };
     let is_serial = matches!(args.listen, Listen::Pty { .. });
     Ok(Settings {
-        signature,
-        install,
+        signature: judge(args.key.as_deref())?,
+        install: installed(args.install.as_deref())?,
         address: args.address,
         serial: is_serial,
         erase_ms: args.erase_ms,
         seed: random_seed(),
         ..Settings::default()
     })
+}
+
+fn installed(path: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
+    let Some(path) = path else { return Ok(None) };
+    let file = ImageFile::read(path)?;
+    let image = file.image()?;
+    file.check_hash(&image)?;
+    Ok(Some(image.bytes().to_vec()))
+}
+
+fn judge(key: Option<&Path>) -> Outcome<Option<Judge>> {
+    key.map(|path| public_key(path).map(Judge::key)).transpose()
 }
 
 /// The standard library's maps are seeded at random; boot numbers of a virtual device need no more than that.
@@ -117,33 +144,56 @@ fn open_failed(path: &Path, error: &OpenError) -> Failure {
     Failure::new(Exit::Input, format!("flash {}: {error}", path.display()))
 }
 
-/// Everything around the appliance.
-struct Board {
+/// One appliance on the board's bus.
+struct Station {
     appliance: VirtualAppliance,
+    address: Address,
+    booted: bool,
+}
+
+/// Everything around the appliances.
+struct Board {
+    stations: Vec<Station>,
     listener: Listener,
     /// A reboot ends connections, as it does where the device's own processor speaks TCP.
     drops_links: bool,
     links: Vec<Box<dyn Transport>>,
     clock: Instant,
     budget: Budget,
-    booted: bool,
     output: Output,
 }
 
 impl Board {
+    fn new(
+        stations: Vec<Station>,
+        listener: Listener,
+        drops_links: bool,
+        link_rate: u32,
+        output: Output,
+    ) -> Self {
+        let (clock, budget) = (Instant::now(), Budget::new(link_rate));
+        Self { stations, listener, drops_links, links: Vec::new(), clock, budget, output }
+    }
+
     fn run(mut self, interrupted: &AtomicBool) -> Outcome {
         while !interrupted.load(Ordering::Relaxed) {
-            let mut out = Vec::new();
-            let polled = self.appliance.poll(self.now_ms(), &mut out);
-            self.send(&out);
-            for note in &polled.notes {
-                self.tell(note)?;
+            let mut wake_ms = None;
+            for index in 0..self.stations.len() {
+                let now_ms = self.now_ms();
+                let Some(station) = self.stations.get_mut(index) else { continue };
+                let mut out = Vec::new();
+                let polled = station.appliance.poll(now_ms, &mut out);
+                self.send(&out);
+                for note in &polled.notes {
+                    self.tell(index, note)?;
+                }
+                if polled.stopped {
+                    return Err(Failure::new(Exit::Input, "the bootloader finds no image to start")
+                        .next("begin with a new flash file and --install"));
+                }
+                wake_ms = [wake_ms, polled.wake_ms].into_iter().flatten().min();
             }
-            if polled.stopped {
-                return Err(Failure::new(Exit::Input, "the bootloader finds no image to start")
-                    .next("begin with a new flash file and --install"));
-            }
-            self.receive(&polled);
+            self.receive(wake_ms);
         }
         Ok(())
     }
@@ -163,20 +213,21 @@ impl Board {
         });
     }
 
-    fn receive(&mut self, polled: &Polled) {
+    fn receive(&mut self, wake_ms: Option<u64>) {
         let now = self.now_ms();
-        let due = polled.wake_ms.map_or(NAP, |wake| Duration::from_millis(wake.saturating_sub(now)));
+        let due = wake_ms.map_or(NAP, |wake| Duration::from_millis(wake.saturating_sub(now)));
         let wait = due.min(NAP);
         let had_links = !self.links.is_empty();
         let patience = if had_links { Duration::ZERO } else { wait };
         while let Some(link) = self.listener.accept(patience) {
             self.links.push(link);
-            self.appliance.link_reset();
+            self.stations.iter_mut().for_each(|station| station.appliance.link_reset());
             if !had_links {
                 return;
             }
         }
-        let room = self.appliance.room().min(self.budget.available());
+        let room = self.stations.iter().map(|station| station.appliance.room()).min().unwrap_or(0);
+        let room = room.min(self.budget.available());
         if room == 0 {
             // What comes stays in the operating system's buffers and slows the sender down.
             std::thread::sleep(wait.max(Duration::from_millis(1)));
@@ -198,20 +249,27 @@ impl Board {
             }
         });
         self.budget.spend(arrived.len());
-        self.appliance.push_bytes(self.now_ms(), &arrived);
+        let now_ms = self.now_ms();
+        self.stations.iter_mut().for_each(|station| station.appliance.push_bytes(now_ms, &arrived));
     }
 
-    fn tell(&mut self, note: &Note) -> Outcome {
+    fn tell(&mut self, index: usize, note: &Note) -> Outcome {
+        let alone = self.stations.len() == 1;
+        let Some(station) = self.stations.get_mut(index) else { return Ok(()) };
         if matches!(note, Note::Booted { .. }) {
-            if self.booted && self.drops_links {
+            if station.booted && self.drops_links {
                 self.links.clear();
             }
-            self.booted = true;
+            station.booted = true;
         }
-        match describe(note) {
-            Some((json, text)) => self.output.print(&json, text),
-            None => Ok(()),
+        let Some((mut json, mut text)) = describe(note) else { return Ok(()) };
+        if !alone {
+            text = format!("{}: {text}", station.address);
+            if let Value::Object(fields) = &mut json {
+                fields.insert("address".to_owned(), json!(station.address.to_string()));
+            }
         }
+        self.output.print(&json, text)
     }
 }
 
