@@ -79,7 +79,9 @@ fn commands_of_peers_go_down_as_they_came() {
     for routing in [Routing::StoreAndForward, Routing::Transparent] {
         for (name, payload) in recorded() {
             let code = code(&payload);
-            if !is_command(code) && !(routing == Routing::Transparent && matches!(code, 0x40..=0x44 | 0x4F)) {
+            let update = matches!(code, 0x40..=0x44 | 0x4F);
+            let passes = is_command(code) || (update && routing == Routing::Transparent);
+            if !passes {
                 continue;
             }
             let mut bench = bench(routing);
