@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! CBOR by its heads: the envelope, a bounded walk over any item, a writer (PROTOCOL.md §3).
 //!
-//! Every item begins with a head: a major type in three bits, and an argument. Without its major type it is that
-//! of an unsigned integer, which minicbor reads and writes; the rest of the protocol's CBOR is told from major
-//! types here. So one method of minicbor's decoder and one of its encoder serve all items: its methods for each
-//! type, which bring their diagnostics along, would be a tenth of a device's code (ARCHITECTURE.md, decision 20).
-//! It also could not skip, without an allocator, containers of indefinite length inside definite ones, which a
-//! peer may well put under a key that we do not know.
-
-use core::convert::Infallible;
-use core::mem::replace;
-
-use minicbor::encode::Write;
-use minicbor::{Decoder, Encoder};
+//! Every item begins with a head: a major type in three bits, and an argument of up to eight bytes. All of the
+//! protocol's CBOR is told from heads, so one function that reads them and one that writes them serve all items. A
+//! library's methods for each type, which bring their diagnostics along, would be 2.7 KB of a device's code, and
+//! could not skip, without an allocator, containers of indefinite length inside definite ones, which a peer may well
+//! put under a key that we do not know (ARCHITECTURE.md, decision 20). minicbor checks both in the tests.
 
 use crate::PAYLOAD_MAX;
 use crate::error::{DecodeError, EncodeError};
@@ -103,21 +96,25 @@ impl<'a> Items<'a> {
     /// Consumes the head of the next item, whatever it is; `None` where it is cut short or not well-formed.
     #[inline(never)]
     pub(crate) fn head(&mut self) -> Option<First> {
-        // The longest head. Whatever of it is not there is found missing behind.
-        let mut bytes = [0; 9];
-        bytes.iter_mut().zip(self.rest).for_each(|(to, from)| *to = *from);
-        let [info, ..] = &mut bytes;
-        let first = replace(info, *info & INFO);
-        let indefinite =
-            matches!(first, BYTES_INDEFINITE | TEXT_INDEFINITE | ARRAY_INDEFINITE | MAP_INDEFINITE | BREAK);
-        let mut length = 1;
-        self.argument = 0;
-        if !indefinite {
-            let mut decoder = Decoder::new(&bytes);
-            self.argument = decoder.u64().ok()?;
-            length = decoder.position();
-        }
-        self.rest = self.rest.get(length..)?;
+        let (&first, rest) = self.rest.split_first()?;
+        let info = first & INFO;
+        // The bytes behind the first one that are the argument, where it is not in that one itself.
+        let width = match info {
+            0..=23 => 0,
+            24..=27 => 1 << (info - 24),
+            _ if matches!(
+                first,
+                BYTES_INDEFINITE | TEXT_INDEFINITE | ARRAY_INDEFINITE | MAP_INDEFINITE | BREAK
+            ) =>
+            {
+                0
+            }
+            _ => return None,
+        };
+        let (bytes, rest) = rest.split_at_checked(width)?;
+        let small = if info < 24 { u64::from(info) } else { 0 };
+        self.argument = bytes.iter().fold(small, |argument, &byte| argument << 8 | u64::from(byte));
+        self.rest = rest;
         Some(First(first))
     }
 
@@ -213,29 +210,13 @@ impl Open {
     }
 }
 
-/// A payload that is being written. It takes all there is to write and counts on when it is full, so that in
-/// the end it can be told which of its two bounds was met.
-struct Payload<'o> {
+/// Writes one message: definite lengths, shortest heads, keys in the order in which the caller puts them.
+///
+/// It takes all there is to write and counts on when `out` is full, so that in the end it can be told which of its
+/// two bounds was met.
+pub(crate) struct Writer<'o> {
     out: &'o mut [u8],
     length: usize,
-}
-
-impl Write for Payload<'_> {
-    type Error = Infallible;
-
-    // One copy for all the widths that the encoder writes.
-    #[inline(never)]
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
-        let place = self.out.get_mut(self.length..).unwrap_or_default();
-        place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        self.length = self.length.saturating_add(bytes.len());
-        Ok(())
-    }
-}
-
-/// Writes one message: definite lengths, shortest heads, keys in the order in which the caller puts them.
-pub(crate) struct Writer<'o> {
-    payload: Payload<'o>,
     map_at: usize,
     entries: u8,
 }
@@ -245,29 +226,38 @@ impl<'o> Writer<'o> {
 
     /// Begins a message of type `code` in `out`.
     pub(crate) fn open(out: &'o mut [u8], code: u8) -> Self {
-        let mut writer = Self { payload: Payload { out, length: 0 }, map_at: 0, entries: 0 };
+        let mut writer = Self { out, length: 0, map_at: 0, entries: 0 };
         writer.bytes(&[ENVELOPE]);
         writer.head(major::UNSIGNED, u64::from(code));
-        writer.map_at = writer.payload.length;
+        writer.map_at = writer.length;
         // An empty payload is null; the first entry makes a map of it.
         writer.bytes(&[NULL]);
         writer
     }
 
     /// Writes bytes as they are.
+    // One copy for all the widths there are.
+    #[inline(never)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        // It cannot fail: see [`Payload`].
-        self.payload.write_all(bytes).ok();
+        let place = self.out.get_mut(self.length..).unwrap_or_default();
+        place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.length = self.length.saturating_add(bytes.len());
     }
 
-    /// Writes a head.
+    /// Writes a head, with its argument in as few bytes as it takes.
     #[inline(never)]
     pub(crate) fn head(&mut self, major: u8, argument: u64) {
-        let at = self.payload.length;
-        Encoder::new(&mut self.payload).u64(argument).ok();
-        if let Some(first) = self.payload.out.get_mut(at) {
-            *first |= major << 5;
-        }
+        let bytes = argument.to_be_bytes();
+        let [.., last] = bytes;
+        let (info, behind) = match argument {
+            0..=0x17 => (last, 8),
+            0..=0xFF => (24, 7),
+            0..=0xFFFF => (25, 6),
+            0..=0xFFFF_FFFF => (26, 4),
+            _ => (27, 0),
+        };
+        self.bytes(&[major << 5 | info]);
+        self.bytes(bytes.get(behind..).unwrap_or_default());
     }
 
     /// Begins an entry: its value is written next.
@@ -278,7 +268,7 @@ impl<'o> Writer<'o> {
 
     /// Ends the message and returns its length in bytes.
     pub(crate) fn finish(self) -> Result<usize, EncodeError> {
-        let Payload { out, length } = self.payload;
+        let Self { out, length, map_at, entries } = self;
         if length > PAYLOAD_MAX {
             return Err(EncodeError::PayloadTooLong);
         }
@@ -286,9 +276,60 @@ impl<'o> Writer<'o> {
             return Err(EncodeError::BufferTooSmall);
         }
         // No message has so many keys that the head of its map would need a second byte.
-        if let Some(head) = out.get_mut(self.map_at).filter(|_| self.entries > 0) {
-            *head = Self::MAP | self.entries;
+        if let Some(head) = out.get_mut(map_at).filter(|_| entries > 0) {
+            *head = Self::MAP | entries;
         }
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    const ARGUMENTS: [u64; 11] =
+        [0, 1, 0x17, 0x18, 0xFF, 0x100, 0xFFFF, 0x1_0000, 0xFFFF_FFFF, 0x1_0000_0000, u64::MAX];
+
+    #[test]
+    fn heads_are_those_of_minicbor() {
+        for argument in ARGUMENTS {
+            let mut expected = Vec::new();
+            minicbor::Encoder::new(&mut expected).u64(argument).unwrap();
+            let mut out = [0; 9];
+            let mut writer = Writer { out: &mut out, length: 0, map_at: 0, entries: 0 };
+            writer.head(major::UNSIGNED, argument);
+            let length = writer.length;
+            assert_eq!(&out[..length], expected, "{argument:#x}");
+
+            let mut items = Items::new(&expected);
+            assert!(items.head() == Some(First(expected[0])), "{argument:#x}");
+            assert_eq!((items.argument, items.rest), (argument, &[][..]));
+            for cut in 0..expected.len() {
+                assert!(Items::new(&expected[..cut]).head().is_none(), "{argument:#x} cut after {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_first_byte_is_read_or_refused() {
+        const BEHIND: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+        for first in 0..=u8::MAX {
+            let bytes: Vec<u8> = [first].into_iter().chain(BEHIND).collect();
+            let mut items = Items::new(&bytes);
+            let read = items.head().map(|_| (items.argument, bytes.len() - items.rest.len()));
+            let expected = match (first >> 5, first & INFO) {
+                (_, info @ 0..=23) => Some((u64::from(info), 1)),
+                (_, 24) => Some((0x01, 2)),
+                (_, 25) => Some((0x0102, 3)),
+                (_, 26) => Some((0x0102_0304, 5)),
+                (_, 27) => Some((0x0102_0304_0506_0708, 9)),
+                // Strings, arrays and maps of indefinite length, and the break that ends them.
+                (2..=5 | 7, 31) => Some((0, 1)),
+                _ => None,
+            };
+            assert_eq!(read, expected, "{first:#04x}");
+        }
     }
 }

@@ -152,7 +152,6 @@ impl Scan {
     /// A scan of an image of which there are at most `limit` bytes: the length of the file, or the room in the
     /// slot.
     #[must_use]
-    #[inline(never)]
     pub const fn new(limit: u32) -> Self {
         let header = Header {
             load_addr: 0,
