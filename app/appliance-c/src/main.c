@@ -132,7 +132,9 @@ static const struct rekindle_callbacks callbacks = {
 	.command = command,
 	.communication_lost = communication_lost,
 	.event = event,
+#ifdef CONFIG_APPLIANCE_TELEMETRY
 	.telemetry = telemetry,
+#endif
 };
 
 static void start_updates(void)

@@ -85,9 +85,15 @@ impl Outlet<'_> {
     /// cannot be encoded or finds no room on the link in time is lost.
     pub fn send(&mut self, encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>) {
         let mut payload = [0; PAYLOAD_MAX];
+        if let Ok(len) = encode(&mut payload) {
+            self.send_payload(payload.get(..len).unwrap_or_default());
+        }
+    }
+
+    /// Once for all kinds of reports.
+    #[inline(never)]
+    fn send_payload(&mut self, payload: &[u8]) {
         let mut frame = [0; FRAME_MAX];
-        let Ok(len) = encode(&mut payload) else { return };
-        let payload = payload.get(..len).unwrap_or_default();
         let Ok(len) = fusain::encode_frame(self.address, payload, &mut frame) else { return };
         let _ = self.link.write(frame.get(..len).unwrap_or_default(), Some(SEND_TIMEOUT_MS));
     }
