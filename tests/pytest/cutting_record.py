@@ -130,6 +130,9 @@ def record(
                 continue
             break
         assert operation.end <= size, operation
+        if operations and repeats(operation, operations[-1]):
+            watch.go_on()
+            continue
         operations.append(operation)
         if operation.number == until:
             return operations
@@ -139,6 +142,12 @@ def record(
         watch.go_on()
     compare(machine, shadow)
     return operations
+
+
+def repeats(operation: Operation, last: Operation) -> bool:
+    """The last operation once more changes nothing, so a cut in it is no case of its own: the driver
+    programs nothing twice, and what is erased stays so."""
+    return replace(operation, number=last.number) == last
 
 
 def compare(machine: Machine, shadow: Flash) -> None:
