@@ -359,9 +359,11 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.audit.records()
     }
 
-    /// Passes on what the controller's own receiver answers.
+    /// Passes on what the controller's own receiver answers; to a client that is gone, nothing.
     pub fn answer(&mut self, client: u8, address: Address, payload: &[u8]) {
-        self.outbox.pass(To::client(client), address, payload);
+        if self.clients.has(client) {
+            self.outbox.pass(To::client(client), address, payload);
+        }
     }
 
     /// Moves everything on that can be moved on now.
@@ -590,6 +592,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// Puts an appliance on the roster, if there is room.
     pub(crate) fn admit(&mut self, address: Address, link: u8) -> Option<usize> {
+        if usize::from(link) >= L {
+            return None;
+        }
         if let Some(slot) = self.roster.find(address) {
             let device = self.roster.get_mut(slot)?;
             if device.link != link && !device.needs_image() {
@@ -597,9 +602,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 self.meta.touch();
             }
             return Some(slot);
-        }
-        if usize::from(link) >= L {
-            return None;
         }
         let slot = self.roster.admit(Device::new(address, link), self.now_ms)?;
         if let Some(device) = self.roster.get_mut(slot) {
@@ -634,6 +636,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.outbox.forget_client(client);
         self.planned = self.planned.filter(|planned| planned.client != client);
         self.intake.forget_client(client);
+        if self.receiver.client == client {
+            self.receiver.len = 0;
+        }
         for (_, device) in self.roster.iter_mut() {
             for place in [&mut device.requester, &mut device.asker] {
                 if *place == client {

@@ -55,6 +55,10 @@ impl<const C: usize> Clients<C> {
         Self { clients: [None; C] }
     }
 
+    pub(crate) fn has(&self, client: u8) -> bool {
+        self.get(client).is_some()
+    }
+
     fn get(&self, client: u8) -> Option<&Client> {
         self.clients.get(usize::from(client))?.as_ref()
     }
