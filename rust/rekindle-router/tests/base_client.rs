@@ -17,6 +17,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use common::*;
+use fusain::Address;
 use mcuboot_image::digest::Sha256;
 use rekindle_relay::STORE_MAX;
 
@@ -138,10 +139,11 @@ impl BaseClient {
             std::thread::sleep(Duration::from_millis(50));
             answer = self.command(&[0x82, 0x18, 0x44, 0xF6]);
         }
-        // ACTIVATE for a test with a reboot, then QUERY until IDLE.
+        // ACTIVATE for a test with a reboot, then QUERY until IDLE. A router says at once that the appliance has
+        // verified the image, so that word may come twice.
         let mut answer = self.command(&[0x82, 0x18, 0x43, 0xA2, 0x00, 0x00, 0x01, 0xF5]);
         while answer.0 != 0 {
-            assert!(answer.0 == 4 && Instant::now() < until, "{answer:?}");
+            assert!(matches!(answer.0, 3 | 4) && Instant::now() < until, "{answer:?}");
             std::thread::sleep(Duration::from_millis(50));
             answer = self.command(&[0x82, 0x18, 0x44, 0xF6]);
         }
@@ -171,10 +173,12 @@ fn updates_in(routing: &str) {
     // Not a multiple of anything.
     let image = signed(2, 20 * STORE_MAX + 77, &desk.key);
     BaseClient::new(running.port()).update(&image);
-    eventually("the new version runs", || {
-        running.entry(APPLIANCE).version.is_some_and(|version| version.major == 2)
-    });
-    assert_eq!(running.entry(0xA2).version.unwrap().major, 1, "the other one is left alone");
+    let mut link = running.link();
+    let mut version = |address| {
+        rekindle_client::ask::info(&mut link, Address::new(address)).unwrap().map(|info| info.version.major)
+    };
+    eventually("the new version runs", || version(APPLIANCE) == Some(2));
+    assert_eq!(version(0xA2), Some(1), "the other one is left alone");
     assert_eq!(bus.updates(0xA2), 0);
 }
 

@@ -185,8 +185,10 @@ fn a_plan_that_the_controller_cannot_keep_is_refused() {
         let said = controller::plan(&mut link, Address::new(address), (size, [7; 32]), Mode::Test);
         said.map(|entry| entry.address).map_err(|error| error.to_string())
     };
-    assert!(plan(0xA9, 9_000).unwrap_err().contains("no such index") || plan(0xA9, 9_000).is_err());
-    assert!(plan(0xA1, 20_001).is_err());
+    let unknown = fusain::Constraint::IndexNotFound.to_string();
+    let large = fusain::Constraint::ImageTooLarge.to_string();
+    assert!(plan(0xA9, 9_000).is_err_and(|said| said.contains(&unknown)));
+    assert!(plan(0xA1, 20_001).is_err_and(|said| said.contains(&large)));
     assert_eq!(plan(0xA1, 20_000), Ok(Address::new(0xA1)));
     let cancelled = controller::cancel(&mut link, None).unwrap();
     assert_eq!((cancelled.open, cancelled.stored), (0, Stored::None));

@@ -88,7 +88,10 @@ fn every_client_gets_its_own_discovery_with_the_end_marker() {
     }
     for client in &mut clients[..2] {
         let heard = listen(client, Duration::from_millis(600));
-        let from: Vec<Address> = heard.iter().filter(|(_, p)| p[2] == 0x35).map(|(from, _)| *from).collect();
+        let mut from: Vec<Address> =
+            heard.iter().filter(|(_, p)| p[2] == 0x35).map(|(from, _)| *from).collect();
+        assert_eq!(from.last(), Some(&Address::STATELESS), "the end marker comes last");
+        from.sort();
         let all = [0xA1, 0xA2, 0xA3].map(Address::new);
         assert_eq!(from, [&all[..], &[Address::STATELESS]].concat());
     }
