@@ -111,3 +111,43 @@ fn an_address_that_lets_everybody_in_must_be_meant() {
     desk.says(&with("url = \"tcp://127.0.0.1\"\nsecrets = \"secrets.toml\""), Some(10), "listen.secrets");
     desk.says(&with("url = \"tcp://127.0.0.1\"\nclient-ca = \"x\""), Some(10), "has no TLS");
 }
+
+/// docs/relay.toml, with its folder instead of the ones on a controller.
+fn example(desk: &Desk, uncommented: bool) -> String {
+    let text = include_str!("../../../../docs/relay.toml").replace("/etc/rekindle", ".");
+    let is_setting = |line: &str| {
+        line.starts_with("[[")
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+    };
+    for name in ["release-2025.pub.pem"] {
+        std::fs::copy(desk.0.path().join("release.pub.pem"), desk.0.path().join(name)).unwrap();
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
+    for (name, pem) in [
+        ("server.pem", certificate.pem()),
+        ("clients.pem", certificate.pem()),
+        ("server.key", key.serialize_pem()),
+    ] {
+        std::fs::write(desk.0.path().join(name), pem).unwrap();
+    }
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting) if uncommented && is_setting(setting) => format!("{setting}\n"),
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_commented_example_is_right_as_it_stands_and_with_everything_in_it() {
+    let desk = Desk::new();
+    let plain = desk.parse(&example(&desk, false)).unwrap();
+    assert_eq!((plain.listeners.len(), plain.links.len(), plain.appliances.len()), (1, 1, 0));
+    let all = desk.parse(&example(&desk, true)).unwrap();
+    assert_eq!((all.listeners.len(), all.links.len(), all.appliances.len()), (3, 2, 1));
+    assert_eq!(all.key_files.len(), 2);
+    let schemes: Vec<Scheme> = all.listeners.iter().map(|listener| listener.scheme).collect();
+    assert_eq!(schemes, [Scheme::Tcp, Scheme::Tls, Scheme::WebSocket]);
+}
