@@ -66,7 +66,7 @@ pub fn roster_entry(link: &mut Link, index: u8) -> Result<(Option<RosterEntry>, 
     })
 }
 
-/// Every appliance that the controller knows.
+/// Every appliance that the controller knows, in the order of their addresses.
 ///
 /// # Errors
 ///
@@ -84,6 +84,7 @@ pub fn roster(link: &mut Link) -> Result<Vec<RosterEntry>, AskError> {
             break;
         }
     }
+    entries.sort_by_key(|entry| entry.address);
     Ok(entries)
 }
 

@@ -10,10 +10,10 @@ use fusain::{Address, Mode};
 use mcuboot_image::Image;
 use rekindle_client::controller::{self, AskError};
 use rekindle_client::credentials::Access;
-use rekindle_client::drive::{DriveError, Job, drive};
+use rekindle_client::drive::{DriveError, DriveEvent, Job, drive};
 use rekindle_client::link::{Backoff, Link};
 use rekindle_client::target::Target;
-use rekindle_session::sender::{BASE_CHUNK, Patience, Plan};
+use rekindle_session::sender::{BASE_CHUNK, Patience, Plan, SenderEvent};
 use serde_json::json;
 
 use super::devices::{ask_failed, entry_json, stage_text, warn};
@@ -255,7 +255,14 @@ impl Desk<'_> {
         };
         let job = Job { target, access: &self.access, address, plan: *plan, image, interrupted };
         let mut display = Display::new(self.output, plan.size, true);
-        let result = drive(&job, link, &mut |event| display.event(event));
+        if !self.output.is_json() {
+            eprintln!("bringing the image to the controller");
+        }
+        let result = drive(&job, link, &mut |event| {
+            if is_about_the_way(event) {
+                display.event(event);
+            }
+        });
         display.finish();
         match result.map_err(|error| *error) {
             Ok(_) => Ok(()),
@@ -266,9 +273,6 @@ impl Desk<'_> {
                 if exit == Exit::Refused {
                     // For this device, or for all: the roster says which, and why.
                     let _ = self.output.event(&json!({"event": "refused", "reason": chain(&error)}));
-                    if !self.output.is_json() {
-                        eprintln!("the controller says: {error}");
-                    }
                     return Ok(());
                 }
                 let message = format!(
@@ -278,6 +282,18 @@ impl Desk<'_> {
                 Err(Failure::new(exit, message).next("the same command goes on"))
             }
         }
+    }
+}
+
+/// How the image comes to the controller. What the controller says in the name of a device is told from the roster.
+const fn is_about_the_way(event: &DriveEvent<'_>) -> bool {
+    use SenderEvent::{Acknowledged, Resumed, Started, TimedOut, WentBack};
+    match event {
+        DriveEvent::Sender(event, _) => matches!(
+            event,
+            Started { .. } | Resumed { .. } | Acknowledged { .. } | WentBack { .. } | TimedOut { .. }
+        ),
+        DriveEvent::LinkLost(_) | DriveEvent::Retry(..) | DriveEvent::Reconnected => true,
     }
 }
 
