@@ -14,6 +14,8 @@ use crate::transport::LinkError;
 const TRIES: u32 = 4;
 /// Wait for an answer before asking again. A plan is answered when it is durable.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+/// Wait for an answer where a controller need not be.
+const PASSING: Duration = Duration::from_millis(400);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,23 @@ pub fn campaign(link: &mut Link) -> Result<Campaign, AskError> {
         Operation::Campaign(campaign) => Some(*campaign),
         _ => None,
     })
+}
+
+/// The same, asked once and in passing; `None` when no controller answers at once.
+///
+/// # Errors
+///
+/// [`LinkError`] when the link is gone.
+pub fn campaign_if_any(link: &mut Link) -> Result<Option<Campaign>, LinkError> {
+    let answer = ask_within(link, &Operation::CampaignRequest, (1, PASSING), |answer| match answer {
+        Operation::Campaign(campaign) => Some(*campaign),
+        _ => None,
+    });
+    match answer {
+        Ok(campaign) => Ok(Some(campaign)),
+        Err(AskError::Link(error)) => Err(error),
+        Err(AskError::Silent | AskError::Invalid(_) | AskError::Reject(_)) => Ok(None),
+    }
 }
 
 /// The roster's entry number `index`, and how many there are; `None` beyond the last.
@@ -120,13 +139,22 @@ pub fn cancel(link: &mut Link, address: Option<Address>) -> Result<Campaign, Ask
 fn ask<T>(
     link: &mut Link,
     question: &Operation,
+    answers: impl FnMut(&Operation) -> Option<T>,
+) -> Result<T, AskError> {
+    ask_within(link, question, (TRIES, TIMEOUT), answers)
+}
+
+fn ask_within<T>(
+    link: &mut Link,
+    question: &Operation,
+    (tries, timeout): (u32, Duration),
     mut answers: impl FnMut(&Operation) -> Option<T>,
 ) -> Result<T, AskError> {
     let mut payload = [0; PAYLOAD_MAX];
     let len = question.encode(&mut payload).map_err(|error| LinkError::Io(std::io::Error::other(error)))?;
-    for _ in 0..TRIES {
+    for _ in 0..tries {
         link.send_payload(Address::STATELESS, payload.get(..len).unwrap_or_default())?;
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + timeout;
         let mut answer = None;
         while answer.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -220,6 +220,8 @@ impl<const L: usize> Engine<L> {
                         (Packet::new(address, payload), self.links.get(usize::from(link)))
                     {
                         out.send(packet);
+                        let room = out.has_room();
+                        self.relay.link_room(link, room);
                     }
                 }
                 // The daemon has no receiver: its own update is a matter of the host's packages.

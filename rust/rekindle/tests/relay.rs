@@ -125,6 +125,26 @@ fn people_get_a_line_for_each_device() {
 }
 
 #[test]
+fn a_bus_on_a_serial_line_with_one_pair_of_wires() {
+    let desk = Desk::new();
+    let old = desk.image("1.0.0", 20_000, "");
+    let (flash, tty) = (desk.path("flash"), format!("pty:{}", desk.path("tty")));
+    let line = ["simulate", "bus", "--listen", "LISTEN", "--flash", &flash, "--install", &old];
+    let line = Process::start(&[&line[..], &["--address", "a1", "--address", "a2"]].concat(), &tty);
+    let serial = format!("serial://{}?half-duplex=yes", desk.path("tty"));
+    let config = format!(
+        "store = \"store\"\n[[key]]\nfile = \"key.pub.pem\"\n[[listen]]\nurl = \"tcp://127.0.0.1:0\"\n\
+         [[link]]\nname = \"field\"\nurl = \"{serial}\"\n"
+    );
+    let config = desk.write("serial.toml", config.as_bytes());
+    let relay = Process::start(&["relay", "--config", &config], "");
+    await_devices(&relay, 2);
+    let image = desk.image("2.0.0", 20_000, "");
+    ask(&relay, &["push", &image, "--all"]).says(0, "\"ok\":2,\"failed\":0");
+    drop(line);
+}
+
+#[test]
 fn one_image_that_policy_refuses_is_refused_for_everybody() {
     let (desk, other) = (Desk::new(), Desk::new());
     let old = desk.image("1.0.0", 20_000, "");
@@ -196,6 +216,8 @@ fn root_mode_is_for_the_administrator() {
     let warned = run(&["devices", "--to", &relay.target]);
     warned.says(0, "warning: root mode is on");
     assert_eq!(ask(&relay, &["campaign", "show"]).last()["root_mode"], true);
+    let status = run(&["status", "--to", &relay.target, "--address", "a1"]);
+    status.says(0, "warning: root mode is on").says(0, "runs         1.0.0");
     root_mode("allow-downgrade").says(0, "root mode is on, downgrades allowed");
     root_mode("enable").says(5, "does not take up");
     root_mode("disable").says(0, "root mode is off");

@@ -121,9 +121,8 @@ fn example(desk: &Desk, uncommented: bool) -> String {
                 .split_once(" = ")
                 .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
     };
-    for name in ["release-2025.pub.pem"] {
-        std::fs::copy(desk.0.path().join("release.pub.pem"), desk.0.path().join(name)).unwrap();
-    }
+    let in_folder = |name: &str| desk.0.path().join(name);
+    std::fs::copy(in_folder("release.pub.pem"), in_folder("release-2025.pub.pem")).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
     for (name, pem) in [
