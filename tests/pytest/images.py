@@ -49,6 +49,31 @@ def make_key(path: Path) -> Path:
     return path
 
 
+def sign(
+    build: Build, path: Path, body: bytes, version: str, *options: str, key: Path | None = None
+) -> Path:
+    """Signs `body` for the devices of a build, by the trusted key or `key`."""
+    unsigned = path.with_name(f"{path.name}.bin")
+    signed = path.with_name(f"{path.name}.signed.bin")
+    unsigned.write_bytes(body)
+    subprocess.run(
+        [
+            "imgtool", "sign",
+            "--key", key or build.signing_key,
+            "--version", version,
+            "--align", str(build.write_block),
+            "--header-size", hex(build.header_size),
+            "--slot-size", hex(build.partitions["slot0"].size),
+            *options,
+            unsigned,
+            signed,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return signed
+
+
 class Images:
     """Makes signed updates in a directory."""
 
@@ -100,22 +125,4 @@ class Images:
     def _sign(
         self, name: str, body: bytes, version: str, *options: str, key: Path | None = None
     ) -> Path:
-        unsigned = self.directory / f"{name}.bin"
-        signed = self.directory / f"{name}.signed.bin"
-        unsigned.write_bytes(body)
-        subprocess.run(
-            [
-                "imgtool", "sign",
-                "--key", key or self.build.signing_key,
-                "--version", version,
-                "--align", str(self.build.write_block),
-                "--header-size", hex(self.build.header_size),
-                "--slot-size", hex(self.build.partitions["slot0"].size),
-                *options,
-                unsigned,
-                signed,
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        return signed
+        return sign(self.build, self.directory / name, body, version, *options, key=key)

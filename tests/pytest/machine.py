@@ -31,13 +31,13 @@ class Partition:
 
 
 class Build:
-    """What a sysbuild left behind: MCUboot, the application, and how they are laid out."""
+    """What a sysbuild left behind: MCUboot, an application, and how they are laid out."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, application: str = "*"):
         self.directory = directory
         self.mcuboot = directory / "mcuboot" / "zephyr"
-        # The application's directory is named after its source directory.
-        signed = sorted(directory.glob("*/zephyr/zephyr.signed.bin"))
+        # An application's directory is named after its source directory, or as sysbuild was told.
+        signed = sorted(directory.glob(f"{application}/zephyr/zephyr.signed.bin"))
         if not signed or not self.mcuboot.exists():
             raise FileNotFoundError(f"{directory} holds no MCUboot and signed image of a sysbuild")
         self.application = signed[0].parent
@@ -103,6 +103,8 @@ class Machine:
         # What QEMU connects the console to; a log of it is written in any case.
         self.console_device = f"pipe,path={self._keyboard.with_suffix('')}"
         self.extra_arguments: list[str] = []
+        # What QEMU's user network is told. The board's own chip is connected to nothing.
+        self.network = "restrict=on"
         # The port is ours for the machine's whole life; QEMU inherits it at each start.
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
@@ -175,8 +177,7 @@ class Machine:
             "-serial", "chardev:link",
             "-chardev", "pty,id=smp",
             "-serial", "chardev:smp",
-            # The board's own network chip, connected to nothing.
-            "-nic", "user,model=lan9118,restrict=on",
+            "-nic", f"user,model=lan9118,{self.network}",
             *self.extra_arguments,
         ]  # fmt: skip
         # The terminal is the console's where that wants it; what QEMU itself says goes to a log.

@@ -20,6 +20,11 @@
 
 #include <rekindle/port.h>
 
+#ifndef REKINDLE_ON_RECEIVED
+/* Nobody waits for more than the link. */
+#define REKINDLE_ON_RECEIVED()
+#endif
+
 BUILD_ASSERT(DT_HAS_CHOSEN(rekindle_uart), "the devicetree must choose a UART as rekindle,uart");
 
 static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(rekindle_uart));
@@ -49,6 +54,7 @@ static void receive(const struct device *dev)
 	}
 	if (any) {
 		k_sem_give(&rx_ready);
+		REKINDLE_ON_RECEIVED();
 	}
 }
 

@@ -35,7 +35,9 @@ const struct rekindle_traffic rekindle_traffic = {
 	.takeover_ms = CONFIG_REKINDLE_TAKEOVER_MS,
 	.quiet_ms = QUIET_MS,
 	.window = CONFIG_REKINDLE_WINDOW,
-	.half_duplex = IS_ENABLED(CONFIG_REKINDLE_LINK_HALF_DUPLEX),
+	/* Of a controller that is said of its bus; its own receiver has no wire. */
+	.half_duplex = IS_ENABLED(CONFIG_REKINDLE_LINK_HALF_DUPLEX) &&
+		       !IS_ENABLED(CONFIG_REKINDLE_LINK_CONTROLLER),
 	.point_to_point = IS_ENABLED(CONFIG_REKINDLE_LINK_POINT_TO_POINT),
 	.serial = IS_ENABLED(CONFIG_REKINDLE_LINK_UART),
 };

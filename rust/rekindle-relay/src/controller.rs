@@ -158,7 +158,30 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// [`ConfigError`] when the configuration cannot work.
     pub fn new(config: Config, keys: Keys, links: [LinkConfig; L]) -> Result<Self, ConfigError> {
         config.check(C, N)?;
-        Ok(Self {
+        Ok(Self::unchecked(config, keys, links))
+    }
+
+    /// As [`new`](Self::new), but made in `place`: what a device with a small stack wants, for a controller is larger
+    /// than all the stack that it ever uses.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `place` is as before then.
+    #[inline(never)]
+    pub fn begin(
+        place: &mut Option<Self>,
+        config: Config,
+        keys: Keys,
+        links: [LinkConfig; L],
+    ) -> Result<&mut Self, ConfigError> {
+        config.check(C, N)?;
+        *place = None;
+        Ok(place.get_or_insert(Self::unchecked(config, keys, links)))
+    }
+
+    /// With a configuration that has been checked. Inlined, so that there is no copy on the way to its place.
+    #[inline(always)]
+    fn unchecked(config: Config, keys: Keys, links: [LinkConfig; L]) -> Self {
+        Self {
             config,
             keys,
             root: RootMode::default(),
@@ -187,7 +210,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             turn: 0,
             now_ms: 0,
             unix_s: None,
-        })
+        }
     }
 
     /// Says what to do next. To be called again after each output but [`Output::Wait`], after each input, and

@@ -16,6 +16,8 @@ mod ffi;
 pub mod flash;
 pub mod link;
 mod policy;
+#[cfg(feature = "relay")]
+pub mod relay;
 mod smp;
 mod state;
 pub mod system;
@@ -30,6 +32,8 @@ pub struct Errno(i32);
 impl Errno {
     /// `EIO`: the device did something else than it was asked for.
     pub const IO: Self = Self(5);
+    /// `ENOSPC`: what is there has no room.
+    pub const NO_SPACE: Self = Self(28);
     /// `EBUSY`: what is there once only is in use.
     pub const BUSY: Self = Self(16);
     /// `EINVAL`: an argument that the call cannot take.

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A controller under QEMU: a machine whose clients come over the network."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from machine import Build, Machine
+
+TCP, WEB = 4850, 80
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Controller(Machine):
+    """`port` is its bus; clients use `url` and `web`."""
+
+    def __init__(self, build: Build, directory: Path):
+        super().__init__(build, directory)
+        self._tcp, self._web = free_port(), free_port()
+        forwards = ((self._tcp, TCP), (self._web, WEB))
+        self.network = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in forwards)
+
+    @property
+    def url(self) -> str:
+        return f"tcp://127.0.0.1:{self._tcp}"
+
+    @property
+    def web(self) -> str:
+        return f"ws://127.0.0.1:{self._web}/fusain"
+
+    def wait_ready(self) -> None:
+        self.wait_console(r"store: read,")
+
+    def write_flash_end(self, name: str, content: bytes) -> None:
+        """Writes into the last bytes of a partition, while the machine is off."""
+        assert not self.running
+        partition = self.build.partitions[name]
+        with self.flash_path.open("r+b") as flash:
+            flash.seek(partition.offset + partition.size - len(content))
+            flash.write(content)
