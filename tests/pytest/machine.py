@@ -223,15 +223,18 @@ class Machine:
             os.close(keyboard)
 
     def shell(self, command: str, answer: str, timeout: float = 60.0) -> re.Match[str]:
-        """Types a command until the console answers: a shell that starts drops what came before."""
+        """Types a command until the console answers so: it may be that the answer is another one yet, and
+        a shell that starts drops what came before."""
         end = time.monotonic() + timeout
         with contextlib.suppress(TimeoutError):
             self.wait_console(r"(?m)^> ", timeout=5)
+        patience = 0.5
         while True:
             since = self.console_size()
             self.type(command)
             with contextlib.suppress(TimeoutError):
-                return self.wait_console(answer, since, timeout=5)
+                return self.wait_console(answer, since, timeout=patience)
+            patience = min(2 * patience, 5)
             if time.monotonic() > end:
                 raise TimeoutError(f"{command!r} is not answered with {answer!r}:\n{self.console(since)}")
 
