@@ -7,7 +7,7 @@
 
 use std::fs::{self, File as OsFile, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rekindle_relay::{File, STORE_MAX, StoreFault, StoreOp};
@@ -23,6 +23,9 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Others could change what is in it, root mode included.
+    #[error("others can write the store {}: `chmod 700` it", .0.display())]
+    Exposed(PathBuf),
     /// Another daemon has it.
     #[error("the store {} is in use by another daemon: end that one, or give this one another store", .0.display())]
     Locked(PathBuf),
@@ -56,6 +59,9 @@ impl DirStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Io { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        if fs::metadata(path).map_err(failed)?.mode() & 0o022 != 0 {
+            return Err(StoreError::Exposed(path.to_owned()));
+        }
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
@@ -260,6 +266,17 @@ mod tests {
         assert_eq!(read(&mut store, File::Audit, 0, 256), b"kept");
         append(&mut store, File::Audit, 4, b" and more").unwrap();
         assert_eq!(read(&mut store, File::Audit, 0, 256), b"kept and more");
+    }
+
+    #[test]
+    fn a_store_that_others_can_write_is_none() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, good) in [(0o770, false), (0o707, false), (0o755, true), (0o700, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let exposed = matches!(DirStore::open(folder.path()), Err(StoreError::Exposed(_)));
+            assert_eq!(exposed, !good, "{mode:o}");
+        }
     }
 
     #[test]
