@@ -58,8 +58,8 @@ fn controller() -> Result<(), Box<dyn core::error::Error>> {
     for (name, links, read_ms) in [
         ("through a controller", 1, 0),
         ("the same, each read of its store takes 2 ms", 1, 2),
-        ("two buses at once", 2, 0),
-        ("the same, each read takes 2 ms", 2, 2),
+        ("two buses in parallel", 2, 0),
+        ("the same, each read of its store takes 2 ms", 2, 2),
     ] {
         let rate = through_controller(links, read_ms)?;
         let each: Vec<String> = rate.bytes_per_second.iter().map(|rate| format!("{rate:.0}")).collect();

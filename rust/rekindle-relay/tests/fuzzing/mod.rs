@@ -38,9 +38,12 @@ const OUTPUTS_MAX: usize = 2_000;
 /// Steps of a script.
 const STEPS_MAX: usize = 600;
 
+/// The trusted key: always the same, so that a script always plays the same.
+const KEY: &str = include_str!("../../../mcuboot-image/tests/keys/ed25519.pem");
+
 /// A signed image, an unsigned one and one that is damaged.
 static IMAGES: LazyLock<(Keys, [Vec<u8>; 3])> = LazyLock::new(|| {
-    let key = SigningKey::generate_ed25519().unwrap();
+    let key = SigningKey::from_pem(KEY).unwrap();
     let options =
         |major| SignOptions { pad_header: true, ..SignOptions::new(ImageVersion::new(major, 0, 0, 0), 32) };
     let body = |len| (0..len).map(|n: usize| (n * 7 + n / 251).to_le_bytes()[0]).collect::<Vec<u8>>();

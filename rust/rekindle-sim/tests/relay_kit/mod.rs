@@ -15,6 +15,12 @@ pub(crate) const WORLDS_LONG: u64 = 10_000;
 /// Seed of the first one of these.
 pub(crate) const FIRST_LONG: u64 = 1_000_000;
 
+/// A trusted key and a rogue one. They are always the same, for with other images a seed is another world.
+const KEYS: [&str; 2] = [
+    include_str!("../../../mcuboot-image/tests/keys/ed25519.pem"),
+    include_str!("../../../mcuboot-image/tests/keys/ed25519-other.pem"),
+];
+
 /// What every world has.
 pub(crate) static KIT: LazyLock<Kit> = LazyLock::new(kit);
 
@@ -26,8 +32,7 @@ fn body(major: u8, len: usize, text: &str) -> Vec<u8> {
 }
 
 fn kit() -> Kit {
-    let key = SigningKey::generate_ed25519().unwrap();
-    let rogue = SigningKey::generate_ed25519().unwrap();
+    let [key, rogue] = KEYS.map(|pem| SigningKey::from_pem(pem).unwrap());
     let options =
         |major| SignOptions { pad_header: true, ..SignOptions::new(ImageVersion::new(major, 0, 0, 0), 32) };
     let signed = |major, len, text: &str| sign(&body(major, len, text), &options(major), &key).unwrap();
