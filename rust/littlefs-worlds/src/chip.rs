@@ -3,7 +3,7 @@
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
-use littlefs2::consts::{U4, U64};
+use littlefs2::consts::{U8, U256};
 use littlefs2::driver::Storage;
 use littlefs2::io::{Error, Result};
 use rekindle_relay::File;
@@ -12,7 +12,8 @@ use rekindle_sim::flash::{FlashError, Geometry, NorFlash, Region, Rule, Tear};
 use rekindle_sim::relay_world::StoreTear;
 use rekindle_sim::rng::Rng;
 
-/// Read and write size that Zephyr's Kconfig gives littlefs, in bytes (`FS_LITTLEFS_PROG_SIZE`).
+/// Read and write size that Zephyr's Kconfig gives littlefs, in bytes (`FS_LITTLEFS_PROG_SIZE`). What else is set below is
+/// as in `app/controller`.
 const BLOCK: usize = 16;
 
 /// A chip of `COUNT` sectors of `SECTOR` bytes. The flash is shared with whoever plans its cuts.
@@ -92,10 +93,10 @@ impl<const SECTOR: usize, const COUNT: usize> Storage for Chip<SECTOR, COUNT> {
     const WRITE_SIZE: usize = BLOCK;
     const BLOCK_SIZE: usize = SECTOR;
     const BLOCK_COUNT: usize = COUNT;
-    /// As in Zephyr's Kconfig, like the two sizes below.
     const BLOCK_CYCLES: isize = 512;
-    type CACHE_SIZE = U64;
-    type LOOKAHEAD_SIZE = U4;
+    type CACHE_SIZE = U256;
+    /// 64 bytes: it counts in eights.
+    type LOOKAHEAD_SIZE = U8;
 
     fn read(&mut self, off: usize, buf: &mut [u8]) -> Result<usize> {
         outcome(buf.len(), self.flash.borrow_mut().read(Area::Primary, off as u32, buf))

@@ -22,7 +22,7 @@ fn scenario(seed: u64) -> Scenario {
     let mut rng = Rng::new(seed).fork(0xF1A5);
     for cut in &mut scenario.cuts {
         if let Cut::Store(after, _) = cut {
-            *after = *after * (1 + rng.below(5)) + rng.below(8);
+            *after = *after * (1 + rng.below(3)) + rng.below(8);
         }
     }
     scenario
@@ -90,12 +90,12 @@ fn every_cut(step: u64) {
         }
     }
     println!("{cuts} cuts, {again} acknowledged bytes sent again, {again_max} at most after one cut");
-    assert!(u64::from(cuts) > 300 / step, "{cuts}");
+    assert!(u64::from(cuts) > 240 / step, "{cuts}");
 }
 
 #[test]
 fn invariants_hold_after_a_cut_at_any_flash_operation_of_littlefs() {
-    every_cut(7);
+    every_cut(3);
 }
 
 #[test]
