@@ -251,9 +251,9 @@ impl<'o> Writer<'o> {
         let [.., last] = bytes;
         let (info, behind) = match argument {
             0..=0x17 => (last, 8),
-            0..=0xFF => (24, 7),
-            0..=0xFFFF => (25, 6),
-            0..=0xFFFF_FFFF => (26, 4),
+            0x18..=0xFF => (24, 7),
+            0x100..=0xFFFF => (25, 6),
+            0x1_0000..=0xFFFF_FFFF => (26, 4),
             _ => (27, 0),
         };
         self.bytes(&[major << 5 | info]);
