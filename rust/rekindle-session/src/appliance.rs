@@ -8,13 +8,14 @@
 //! One OTA command is held while the receiver is busy; from then on [`wants_bytes`](Appliance::wants_bytes)
 //! is false and bytes stay in the driver's queue, which must hold the announced window.
 
+use crate::copy;
 use crate::port::{FlashFault, FlashOp};
 use crate::receiver::{self, BootFacts, Config, ConfigError, Lend, Receiver, Reply, Safety, Verified};
 use fusain::{
-    Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, EncodeError, Extension,
-    ExtensionRequest, FRAME_MAX, FrameError, Mode, OtaState, OutcomeReport, PAYLOAD_MAX, PingRequest,
-    PingResponse, Reason, SendTelemetry, SerialDecoder, StateCommand, StateData, StateReject,
-    TelemetryConfig, TimeoutConfig, encode_frame, message_code,
+    Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, Extension, ExtensionRequest,
+    FRAME_MAX, FrameError, Mode, OtaState, OutcomeReport, PAYLOAD_MAX, PingRequest, PingResponse, Reason,
+    SendTelemetry, SerialDecoder, StateCommand, StateData, StateReject, TelemetryConfig, TimeoutConfig,
+    encode_frame, message_code,
 };
 use mcuboot_image::trailer::SwapType;
 
@@ -270,7 +271,7 @@ impl Appliance {
                 let address = packet.address;
                 let mut payload = [0; PAYLOAD_MAX];
                 let Some(place) = payload.get_mut(..packet.payload.len()) else { return };
-                place.copy_from_slice(packet.payload);
+                copy(place, packet.payload);
                 self.packet(now_ms, address, place);
             }
         }
@@ -308,7 +309,7 @@ impl Appliance {
             _ if broadcast => {}
             0x40..=0x44 | Extension::CODE | 0x4F => {
                 if let Some(place) = self.held.get_mut(..payload.len()) {
-                    place.copy_from_slice(payload);
+                    copy(place, payload);
                     self.held_len = payload.len();
                 }
             }
@@ -386,8 +387,9 @@ impl Appliance {
         if let Some(event) = self.run_timers(now_ms) {
             return Output::Event(event);
         }
-        if let Some(len) = self.next_frame(now_ms) {
-            return Output::Send(self.tx.get(..len).unwrap_or_default());
+        let mut payload = [0; PAYLOAD_MAX];
+        if let Some(len) = self.next_payload(now_ms, &mut payload) {
+            return Self::send(self.identity.address, payload.get(..len).unwrap_or_default(), &mut self.tx);
         }
         self.give_held(now_ms);
         if self.reboot && self.status.safe {
@@ -430,33 +432,35 @@ impl Appliance {
                     return Output::Reboot;
                 }
                 self.reboot = true;
-                Output::Wait { until_ms: timers }
+                wait(timers)
             }
-            receiver::Output::Wait { until_ms } => {
-                let until_ms = match (until_ms, timers) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
-                Output::Wait { until_ms }
-            }
+            receiver::Output::Wait { until_ms } => wait(timers.min(until_ms.unwrap_or(u64::MAX))),
             receiver::Output::Reply(Reply::Outcome(report)) if core::mem::take(&mut self.recalling) => {
                 Output::Outcome(report)
             }
             receiver::Output::Reply(reply) => {
-                let len = Self::frame(self.identity.address, &mut self.tx, |out| reply.encode(out));
-                Output::Send(self.tx.get(..len).unwrap_or_default())
+                let mut payload = [0; PAYLOAD_MAX];
+                let len = reply.encode(&mut payload).unwrap_or(0);
+                Self::send(self.identity.address, payload.get(..len).unwrap_or_default(), &mut self.tx)
             }
         }
     }
 
-    fn next_timer_ms(&self) -> Option<u64> {
-        let announce = self.pending.iter().flatten().filter_map(|p| match p {
-            Pending::Announce { due_ms } => Some(*due_ms),
-            Pending::Ping | Pending::State | Pending::Busy => None,
-        });
-        let report = self.interval().map(|_| self.next_report_ms);
-        let timeout = self.timeout_ms.map(|ms| self.last_ping_ms.saturating_add(u64::from(ms)));
-        announce.chain(report).chain(timeout).min()
+    /// When something is due; `u64::MAX` if nothing is.
+    fn next_timer_ms(&self) -> u64 {
+        let mut next_ms = u64::MAX;
+        for frame in self.pending.iter().flatten() {
+            if let Pending::Announce { due_ms } = frame {
+                next_ms = next_ms.min(*due_ms);
+            }
+        }
+        if self.interval().is_some() {
+            next_ms = next_ms.min(self.next_report_ms);
+        }
+        if let Some(ms) = self.timeout_ms {
+            next_ms = next_ms.min(self.last_ping_ms.saturating_add(u64::from(ms)));
+        }
+        next_ms
     }
 
     /// Time between two reports, if there is to be more than one.
@@ -486,7 +490,8 @@ impl Appliance {
         (reported || active).then_some(Event::CommunicationLost)
     }
 
-    fn next_frame(&mut self, now_ms: u64) -> Option<usize> {
+    /// The payload of the next frame that is due, in `out`; its length.
+    fn next_payload(&mut self, now_ms: u64, out: &mut [u8]) -> Option<usize> {
         let due = |p: &&mut Option<Pending>| match p {
             None => false,
             Some(Pending::Announce { due_ms }) => now_ms >= *due_ms,
@@ -497,7 +502,7 @@ impl Appliance {
         let state = self.status.state.number();
         let error = self.status.error;
         let announce = self.identity.announce;
-        Some(Self::frame(self.identity.address, &mut self.tx, |out| match frame {
+        let encoded = match frame {
             Pending::Announce { .. } => announce.encode(out),
             Pending::Ping => PingResponse { uptime_ms }.encode(out),
             Pending::State => {
@@ -508,20 +513,15 @@ impl Appliance {
                 reason: Some(Reason::UpdateInProgress.number()),
             }
             .encode(out),
-        }))
+        };
+        Some(encoded.unwrap_or(0))
     }
 
-    /// Builds a frame in `tx`; its length, or 0 when it could not be built, which no message of ours meets.
-    fn frame(
-        address: Address,
-        tx: &mut [u8; FRAME_MAX],
-        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
-    ) -> usize {
-        let mut payload = [0; PAYLOAD_MAX];
-        encode(&mut payload)
-            .ok()
-            .and_then(|len| encode_frame(address, payload.get(..len)?, tx).ok())
-            .unwrap_or(0)
+    /// Makes a frame of a payload; an empty one when that cannot be done, which no message of ours meets.
+    #[inline(never)]
+    fn send<'t>(address: Address, payload: &[u8], tx: &'t mut [u8; FRAME_MAX]) -> Output<'t> {
+        let len = encode_frame(address, payload, tx).unwrap_or(0);
+        Output::Send(tx.get(..len).unwrap_or_default())
     }
 
     /// The state that OTA_STATUS reports.
@@ -529,4 +529,9 @@ impl Appliance {
     pub fn ota_state(&self) -> OtaState {
         self.receiver.state()
     }
+}
+
+/// Waits for a time; `u64::MAX`: for a command alone.
+fn wait(until_ms: u64) -> Output<'static> {
+    Output::Wait { until_ms: (until_ms != u64::MAX).then_some(until_ms) }
 }

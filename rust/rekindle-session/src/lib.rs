@@ -19,3 +19,10 @@ pub mod receiver;
 pub mod sender;
 
 pub use journal::{HISTORY_MAX, JOURNAL_SECTOR_MIN};
+
+/// Copies as many bytes as both have. Where they are of one length, which is what is meant, `copy_from_slice` would
+/// do the same, and bring a panic along that never comes.
+#[inline(never)]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}

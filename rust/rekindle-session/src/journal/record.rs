@@ -6,6 +6,7 @@
 //! being tested writes into the journal that the old image reads, so **this format is frozen**: kinds are only
 //! ever added, and a reader skips the kinds it does not know.
 
+use crate::copy;
 use fusain::{Mode, Outcome, Version};
 
 /// Size of a block in bytes: a multiple of every supported write block.
@@ -146,7 +147,7 @@ impl Record {
     /// Takes the bytes of an [`intact`] record.
     pub(crate) fn copy(&mut self, record: &[u8]) {
         if let Some(place) = self.bytes.get_mut(..record.len()) {
-            place.copy_from_slice(record);
+            copy(place, record);
             self.len = record.len();
         }
     }

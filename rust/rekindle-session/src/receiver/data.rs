@@ -6,6 +6,7 @@
 
 use super::job::{Job, JobOp};
 use super::{Answer, Event, Receiver};
+use crate::copy;
 use crate::port::WRITE_MAX;
 use fusain::{Constraint, OtaData, OtaState, Reason};
 
@@ -60,7 +61,7 @@ impl Receiver {
             // Longer than any payload can carry (FRAME: at most 101 bytes of data).
             return self.refuse(Some(1), Constraint::ValueTooHigh);
         };
-        place.copy_from_slice(data);
+        copy(place, data);
         transfer.fill = end;
         self.job = Job::Store(Step::Next);
     }
@@ -172,7 +173,7 @@ impl Receiver {
         let spare = self.buffer.get_mut(WRITE_MAX..WRITE_MAX.wrapping_add(flash.len()));
         match spare {
             Some(spare) if on_flash > 0 => {
-                spare.copy_from_slice(flash);
+                copy(spare, flash);
                 self.job = Job::Compare;
                 self.read_slot(offset, on_flash);
             }
