@@ -2,10 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 
-/*
- * Between the session's loop and everybody else: what it says about itself, and words for
- * its application.
- */
+/* What the session's loop says about itself to everybody else. */
 
 #include <zephyr/kernel.h>
 #include <zephyr/spinlock.h>
@@ -17,8 +14,6 @@
 static atomic_t busy = ATOMIC_INIT(1);
 static struct k_spinlock lock;
 static struct rekindle_state known = {.busy = true};
-
-K_MSGQ_DEFINE(words, sizeof(uint32_t), 4, 4);
 
 bool rekindle_busy(void)
 {
@@ -53,14 +48,4 @@ const char *rekindle_outcome_name(uint32_t outcome)
 					    "REVERTED", "REFUSED", "NOT_ATTEMPTED", "UNKNOWN"};
 
 	return outcome < ARRAY_SIZE(names) ? names[outcome] : "?";
-}
-
-int rekindle_post(uint32_t word)
-{
-	return k_msgq_put(&words, &word, K_NO_WAIT);
-}
-
-bool rekindle_take(uint32_t *word)
-{
-	return k_msgq_get(&words, word, K_NO_WAIT) == 0;
 }
