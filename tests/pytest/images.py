@@ -44,22 +44,27 @@ class Policy:
 POLICY = struct.Struct("<I5?16s16s3x")
 
 
-def make_key(path: Path) -> Path:
-    subprocess.run(["imgtool", "keygen", "-t", "ecdsa-p256", "-k", path], check=True)
+def make_key(path: Path, kind: str = "ecdsa-p256") -> Path:
+    subprocess.run(["imgtool", "keygen", "-t", kind, "-k", path], check=True)
     return path
+
+
+# Instead of a key: an image without a signature.
+UNSIGNED = Path("unsigned")
 
 
 def sign(
     build: Build, path: Path, body: bytes, version: str, *options: str, key: Path | None = None
 ) -> Path:
     """Signs `body` for the devices of a build, by the trusted key or `key`."""
+    signed_by = [] if key is UNSIGNED else ["--key", key or build.signing_key]
     unsigned = path.with_name(f"{path.name}.bin")
     signed = path.with_name(f"{path.name}.signed.bin")
     unsigned.write_bytes(body)
     subprocess.run(
         [
             "imgtool", "sign",
-            "--key", key or build.signing_key,
+            *signed_by,
             "--version", version,
             "--align", str(build.write_block),
             "--header-size", hex(build.header_size),
@@ -98,10 +103,11 @@ class Images:
             body = self._with_policy(body, policy)
         return self._sign(version.replace("+", "_"), body, version, key=key)
 
-    def small(self, version: str, *options: str) -> bytes:
+    def small(self, version: str, *options: str, key: Path | None = None) -> bytes:
         """A small image that is sound in every respect but that it cannot run."""
         body = bytes(range(256)) * 8
-        return self._sign("small", bytes(self.build.header_size) + body, version, *options).read_bytes()
+        body = bytes(self.build.header_size) + body
+        return self._sign("small", body, version, *options, key=key).read_bytes()
 
     def _with_policy(self, body: bytes, policy: Policy) -> bytes:
         with (self.build.application / "zephyr.elf").open("rb") as elf:

@@ -87,6 +87,7 @@ static void event(void *context, const struct rekindle_event *event)
 	case REKINDLE_VERIFIED:
 		printk("update: verified, version %u.%u.%u+%u\n", event->version.major,
 		       event->version.minor, event->version.revision, event->version.build);
+		print_stack();
 		break;
 	case REKINDLE_CLOSED:
 		printk("update: closed\n");

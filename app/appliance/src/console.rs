@@ -42,7 +42,10 @@ fn update(event: &Update) {
         Update::Started { size } => printkln!("update: started, {} bytes", size),
         Update::Resumed { offset, size } => printkln!("update: resumed at {} of {}", offset, size),
         Update::Progress { durable, size } => printkln!("update: {} of {}", durable, size),
-        Update::Verified { version } => printkln!("update: verified, version {}", version),
+        Update::Verified { version } => {
+            printkln!("update: verified, version {}", version);
+            stack();
+        }
         Update::SwapPending { mode } => printkln!("update: pending, {}", mode.name()),
         Update::Closed => printkln!("update: closed"),
         Update::UnderTest { attempt } => printkln!("update: attempt {} is under test", attempt),

@@ -19,6 +19,12 @@ rekindle_find_rust(rekindle_rust ${rekindle_target} ${rekindle_crate})
 set(rekindle_cargo_dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
 set(rekindle_archive ${rekindle_cargo_dir}/${rekindle_target}/release/librekindle_c.a)
 
+# What Kconfig chose of the crate.
+set(rekindle_features "")
+if(CONFIG_REKINDLE_VERIFY_SIGNATURE)
+  list(APPEND rekindle_features --features signature-${rekindle_feature})
+endif()
+
 # Cargo's list of what the archive was made from names sources alone.
 set(rekindle_manifests ${rekindle_rust_dir}/Cargo.toml)
 foreach(crate fusain mcuboot-image rekindle-session rekindle-zephyr rekindle-c)
@@ -34,7 +40,7 @@ add_custom_command(
     ${rekindle_rust_ENVIRONMENT}
     RUSTC=${rekindle_rust_RUSTC}
     ${rekindle_rust_CARGO} build --locked --quiet --release
-    --target ${rekindle_target} --target-dir ${rekindle_cargo_dir}
+    --target ${rekindle_target} --target-dir ${rekindle_cargo_dir} ${rekindle_features}
   # The compiler that rust-toolchain.toml names, and the crate's own options.
   WORKING_DIRECTORY ${rekindle_crate}
   DEPFILE ${rekindle_cargo_dir}/${rekindle_target}/release/librekindle_c.d

@@ -5,7 +5,6 @@
 //! (32 bytes; the "pure" variant over the whole image is another thing, and not supported). It names the key by the
 //! SHA-256 of its `SubjectPublicKeyInfo`.
 
-#[cfg(feature = "p256")]
 use crate::SIGNATURE_MAX;
 use crate::digest::Sha256;
 use crate::{SignatureKind, VerifyError};
@@ -125,7 +124,7 @@ impl PublicKey {
             #[cfg(feature = "p256")]
             Inner::P256(key) => {
                 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-                let signature = parse_der(signature)
+                let signature = ecdsa_p256_raw(signature)
                     .and_then(|raw| p256::ecdsa::Signature::from_slice(&raw).ok())
                     .ok_or(VerifyError::Encoding)?;
                 key.verify_prehash(image_hash, &signature).map_err(|_| VerifyError::Signature)
@@ -182,11 +181,12 @@ pub fn verify_ed25519(
     }
 }
 
-/// The two integers of an ECDSA signature in DER, 32 bytes each (RFC 3279, section 2.2.3).
+/// The two integers of an ECDSA P-256 signature in DER, 32 bytes each, big-endian (RFC 3279, section 2.2.3): the form
+/// that PSA's crypto API and accelerators take. `None`: no proper DER of two positive integers that fit.
 ///
 /// Behind it may stand zeros, up to [`SIGNATURE_MAX`] bytes in all: imgtool's `--pad-sig` for MCUboot before 1.5.
-#[cfg(feature = "p256")]
-fn parse_der(signature: &[u8]) -> Option<[u8; 64]> {
+#[must_use]
+pub fn ecdsa_p256_raw(signature: &[u8]) -> Option<[u8; 64]> {
     let (body, padding) = der_value(signature, 0x30)?;
     if signature.len() > SIGNATURE_MAX || padding.iter().any(|b| *b != 0) {
         return None;
@@ -204,7 +204,6 @@ fn parse_der(signature: &[u8]) -> Option<[u8; 64]> {
 }
 
 /// The value of the DER element with this tag, and what follows it; lengths are below 128.
-#[cfg(feature = "p256")]
 fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     match der {
         [found, len @ 0..0x80, rest @ ..] if *found == tag => rest.split_at_checked(usize::from(*len)),
@@ -213,7 +212,6 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// Puts a positive integer in its shortest form, big-endian, into 32 bytes.
-#[cfg(feature = "p256")]
 fn integer(value: &[u8], to: &mut [u8]) -> Option<()> {
     let digits = match value {
         [0, rest @ ..] if rest.first().is_some_and(|b| *b >= 0x80) => rest,
@@ -290,19 +288,19 @@ mod host {
     }
 }
 
-#[cfg(all(test, feature = "p256"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn der_must_be_minimal_and_positive() {
         let good = [0x30, 0x07, 0x02, 0x02, 0x00, 0x80, 0x02, 0x01, 0x05];
-        let raw = parse_der(&good).unwrap();
+        let raw = ecdsa_p256_raw(&good).unwrap();
         assert_eq!((raw[31], raw[63]), (0x80, 5));
         let mut padded = [0; SIGNATURE_MAX + 1];
         padded[..good.len()].copy_from_slice(&good);
-        assert_eq!(parse_der(&padded[..SIGNATURE_MAX]), Some(raw));
-        assert_eq!(parse_der(&padded), None);
+        assert_eq!(ecdsa_p256_raw(&padded[..SIGNATURE_MAX]), Some(raw));
+        assert_eq!(ecdsa_p256_raw(&padded), None);
         for bad in [
             &[][..],
             &[0x30],
@@ -316,7 +314,7 @@ mod tests {
             &[0x31, 0x07, 0x02, 0x02, 0x00, 0x80, 0x02, 0x01, 0x05], // another tag
             &[0x30, 0x07, 0x03, 0x02, 0x00, 0x80, 0x02, 0x01, 0x05], // another tag inside
         ] {
-            assert_eq!(parse_der(bad), None, "{bad:02x?}");
+            assert_eq!(ecdsa_p256_raw(bad), None, "{bad:02x?}");
         }
     }
 
@@ -325,10 +323,10 @@ mod tests {
         let mut long = [1; 41];
         long[..4].copy_from_slice(&[0x30, 39, 0x02, 33]);
         long[37..40].copy_from_slice(&[0x02, 0x02, 0x01]);
-        assert_eq!(parse_der(&long), None);
+        assert_eq!(ecdsa_p256_raw(&long), None);
         // 33 bytes are right when the first is the zero that keeps the number positive.
         long[4] = 0;
         long[5] = 0x80;
-        assert!(parse_der(&long).is_some());
+        assert!(ecdsa_p256_raw(&long).is_some());
     }
 }

@@ -58,6 +58,9 @@ pub struct Status {
 pub enum Output<'a> {
     /// Carry out this flash operation and answer with [`Appliance::flash_done`].
     Flash(FlashOp<'a>),
+    /// Check a signature, then answer with [`Appliance::signature_done`].
+    #[cfg(feature = "signature")]
+    CheckSignature(receiver::Signed<'a>),
     /// Ask the bootloader to install the image, then answer with [`Appliance::boot_done`].
     RequestUpgrade {
         /// Proof that the image was read back and found right.
@@ -249,6 +252,12 @@ impl Appliance {
         self.receiver.boot_done(result);
     }
 
+    /// See [`Receiver::signature_done`].
+    #[cfg(feature = "signature")]
+    pub fn signature_done(&mut self, right: bool) {
+        self.receiver.signature_done(right);
+    }
+
     /// Whether [`push`](Self::push) may be called now. When false, poll until it is true again.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
@@ -424,6 +433,8 @@ impl Appliance {
         let timers = self.next_timer_ms();
         match self.receiver.poll(now_ms) {
             receiver::Output::Flash(op) => Output::Flash(op),
+            #[cfg(feature = "signature")]
+            receiver::Output::CheckSignature(signed) => Output::CheckSignature(signed),
             receiver::Output::RequestUpgrade { image, mode } => Output::RequestUpgrade { image, mode },
             receiver::Output::Confirm => Output::Confirm,
             receiver::Output::Event(event) => Output::Event(Event::Update(event)),

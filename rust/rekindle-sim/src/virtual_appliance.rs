@@ -25,6 +25,7 @@ use crate::device::{Device, MS, Note, Options, SelfTest, Step, Timing};
 use crate::flash::{FileStore, FlashError, Geometry, NOTES_LEN, NorFlash, RamStore, Store, Tear};
 use core::fmt;
 use fusain::Address;
+use mcuboot_image::key::PublicKey;
 use rekindle_session::appliance::Appliance;
 use std::io;
 use std::path::Path;
@@ -39,6 +40,9 @@ pub struct Settings {
     pub mode: SwapMode,
     /// The signature check of its bootloader; `None` boots any whole image.
     pub signature: Option<Judge>,
+    /// Keys of which one must have signed an image for the device itself, at VERIFY; with none it leaves signatures to
+    /// its bootloader.
+    pub keys: Vec<PublicKey>,
     /// Image that a new file's primary slot gets. Without one, a new device does not start.
     pub install: Option<Vec<u8>>,
     /// Its address.
@@ -71,6 +75,7 @@ impl Default for Settings {
             geometry: Geometry::rp2350(),
             mode: SwapMode::Offset,
             signature: None,
+            keys: Vec::new(),
             install: None,
             address: Address::new(0xFEED_0001),
             point_to_point: true,
@@ -183,6 +188,7 @@ impl<S: Store> VirtualAppliance<S> {
             flash.plan_cut(operation, tear);
         }
         let mut options = Options::new(bootloader, &geometry);
+        options.check_signatures(settings.keys);
         options.config.window = settings.window;
         options.config.half_duplex = settings.half_duplex;
         options.rx_capacity = usize::from(settings.window).max(1) * fusain::FRAME_MAX;

@@ -282,6 +282,11 @@ impl Device {
                 let result = carry_out(&op, &mut buffer);
                 self.appliance.flash_done(result);
             }
+            #[cfg(feature = "signature")]
+            Output::CheckSignature(signed) => {
+                let right = crate::signature::check(&signed);
+                self.appliance.signature_done(right);
+            }
             Output::RequestUpgrade { image: _, mode } => {
                 let result = boot::request_upgrade(mode == Mode::Permanent);
                 self.appliance.boot_done(result.map_err(|_| FlashFault));

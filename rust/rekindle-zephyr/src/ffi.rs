@@ -41,6 +41,18 @@ pub(crate) struct Traffic {
     pub(crate) serial: bool,
 }
 
+#[cfg(feature = "signature")]
+#[repr(C)]
+pub(crate) struct Keys {
+    pub(crate) names: *const [u8; 32],
+    pub(crate) points: *const u8,
+    pub(crate) count: usize,
+}
+
+// SAFETY: what it points to is constant.
+#[cfg(feature = "signature")]
+unsafe impl Sync for Keys {}
+
 pub(crate) const OUTCOMES: usize = 4;
 
 #[repr(C)]
@@ -108,6 +120,15 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_smp_answer(answer: u8) -> bool;
     pub(crate) safe fn rekindle_smp_holds(back: bool) -> bool;
     pub(crate) safe fn rekindle_smp_confirmed() -> bool;
+
+    #[cfg(feature = "signature")]
+    pub(crate) safe static rekindle_keys: Keys;
+    #[cfg(feature = "signature-psa")]
+    pub(crate) fn rekindle_verify_p256(
+        point: *const [u8; 65],
+        hash: *const [u8; 32],
+        signature: *const [u8; 64],
+    ) -> bool;
 
     pub(crate) safe static rekindle_policy: Policy;
     pub(crate) safe static rekindle_traffic: Traffic;

@@ -18,6 +18,8 @@ pub mod link;
 mod policy;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "signature")]
+mod signature;
 mod smp;
 mod state;
 pub mod system;

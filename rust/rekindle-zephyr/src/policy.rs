@@ -26,6 +26,8 @@ pub(crate) fn session(layout: Layout, capacity: u32) -> Config {
         vendor: policy.has_vendor.then_some(policy.vendor_id),
         class: policy.has_class.then_some(policy.class_id),
         downgrade: if policy.refuse_downgrade { DowngradePolicy::Refuse } else { DowngradePolicy::Allow },
+        #[cfg(feature = "signature")]
+        keys: crate::signature::names(),
         ..Config::new(layout)
     }
 }

@@ -392,6 +392,9 @@ pub(crate) struct SimulateAppliance {
     /// Public key that the bootloader trusts (PEM); without one it boots any whole image
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<PathBuf>,
+    /// Check the signature at VERIFY as well, before the bootloader does
+    #[arg(long, requires = "key")]
+    pub(crate) check_signature: bool,
     /// Address of the device
     #[arg(long, value_name = "ADDRESS", value_parser = device_address, default_value = VIRTUAL_ADDRESS)]
     pub(crate) address: Address,

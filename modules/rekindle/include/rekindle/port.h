@@ -91,6 +91,29 @@ struct rekindle_traffic {
 
 extern const struct rekindle_traffic rekindle_traffic;
 
+/**
+ * The public keys of which one must have signed an image, with REKINDLE_VERIFY_SIGNATURE:
+ * made from PEM files by the build, all of the algorithm that Kconfig chose.
+ */
+struct rekindle_keys {
+	/** SHA-256 of each key's SubjectPublicKeyInfo: how an image names it. */
+	const uint8_t (*names)[32];
+	/** Their points in the same order, one behind the other: 65 bytes each for ECDSA
+	 * P-256 (uncompressed), 32 for Ed25519.
+	 */
+	const uint8_t *points;
+	size_t count;
+};
+
+extern const struct rekindle_keys rekindle_keys;
+
+/**
+ * Checks an ECDSA P-256 signature (its two integers of 32 bytes, big-endian) over a SHA-256,
+ * by PSA's crypto API. With REKINDLE_SIGNATURE_PSA only.
+ */
+bool rekindle_verify_p256(const uint8_t point[65], const uint8_t hash[32],
+			  const uint8_t signature[64]);
+
 int rekindle_area_info(uint8_t area, struct rekindle_area_info *info);
 int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len);
 int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len);

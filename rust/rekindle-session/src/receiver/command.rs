@@ -156,6 +156,8 @@ impl Receiver {
             .with(InfoFlags::SWAP_PENDING, self.upgrade_pending())
             .with(InfoFlags::ACKS_COALESCED, self.config.half_duplex)
             .with(InfoFlags::ERASE_AT_START, self.config.erase == EraseMode::AtStart);
+        #[cfg(feature = "signature")]
+        let flags = flags.with(InfoFlags::SIGNATURE_CHECKED, !self.config.keys.is_empty());
         Info {
             boot_number: self.boot.boot_number,
             window: self.config.window,

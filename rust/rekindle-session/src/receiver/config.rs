@@ -49,6 +49,11 @@ pub struct Config {
     pub downgrade: DowngradePolicy,
     /// Idle time in milliseconds after which a START for another image takes the session over.
     pub takeover_ms: u32,
+    /// Hashes of the keys (SHA-256 of the `SubjectPublicKeyInfo`, as an image's key hash TLV names them) of which one
+    /// must have signed an image; none: signatures are left to the bootloader. The driver has the keys themselves, in
+    /// the same order.
+    #[cfg(feature = "signature")]
+    pub keys: &'static [[u8; 32]],
 }
 
 /// Why a [`Config`] cannot work on this device.
@@ -82,7 +87,7 @@ impl core::error::Error for ConfigError {}
 
 impl Config {
     /// A configuration with the defaults: window 24, chunks of 100 bytes, full duplex, erase ahead, no target
-    /// identifiers, any version, takeover after 60 s.
+    /// identifiers, any version, any signature, takeover after 60 s.
     #[must_use]
     pub const fn new(layout: Layout) -> Self {
         Self {
@@ -96,6 +101,8 @@ impl Config {
             class: None,
             downgrade: DowngradePolicy::Allow,
             takeover_ms: 60_000,
+            #[cfg(feature = "signature")]
+            keys: &[],
         }
     }
 

@@ -48,6 +48,11 @@ pub(super) enum JobOp {
     Erase {
         offset: u32,
     },
+    /// The first `len` bytes of the buffer are a signature.
+    #[cfg(feature = "signature")]
+    CheckSignature {
+        len: usize,
+    },
     RequestUpgrade,
     Confirm,
 }

@@ -14,10 +14,14 @@ mod config;
 mod data;
 mod history;
 mod job;
+#[cfg(feature = "signature")]
+mod signature;
 mod start;
 mod verify;
 
 pub use config::{BootFacts, Config, ConfigError, DowngradePolicy, EraseMode, Safety};
+#[cfg(feature = "signature")]
+pub use signature::Signed;
 pub use verify::Verified;
 
 use crate::journal::Journal;
@@ -44,6 +48,9 @@ pub const READ_TRIES: u8 = 3;
 pub enum Output<'a> {
     /// Carry out this flash operation and answer with [`Receiver::flash_done`].
     Flash(FlashOp<'a>),
+    /// Check a signature, then answer with [`Receiver::signature_done`].
+    #[cfg(feature = "signature")]
+    CheckSignature(Signed<'a>),
     /// Ask the bootloader to install the verified image, then answer with [`Receiver::boot_done`].
     RequestUpgrade {
         /// Proof that the image was read back and found right.
@@ -247,6 +254,9 @@ pub struct Receiver {
     asked: OtaActivate,
     /// A verification is part of an activation, which goes on after it.
     activating: bool,
+    /// The trusted key whose signature is looked for, by its place in the configuration.
+    #[cfg(feature = "signature")]
+    key: usize,
     /// Offset in the slot from which a job erases on.
     erase_at: u32,
     /// Where the last attempt's image lies after the boot.
@@ -320,6 +330,8 @@ impl Receiver {
             wanted: Wanted::default(),
             asked: OtaActivate { mode: Mode::Test, reboot: false },
             activating: false,
+            #[cfg(feature = "signature")]
+            key: 0,
             erase_at: 0,
             target: boot::Presence::Gone,
             walk: history::Walk::default(),
@@ -510,6 +522,8 @@ impl Receiver {
                 let len = self.config.layout.sector_size;
                 Output::Flash(FlashOp::Erase { area: Area::Secondary, offset, len })
             }
+            #[cfg(feature = "signature")]
+            Some(JobOp::CheckSignature { len }) => self.signed(len),
             Some(JobOp::Confirm) => Output::Confirm,
             Some(JobOp::RequestUpgrade) => match &self.proof {
                 Some(image) => Output::RequestUpgrade { image, mode: self.asked.mode },

@@ -10,7 +10,7 @@ use mcuboot_image::digest::Sha256;
 use mcuboot_image::{ImageVersion, Scan, Summary};
 
 /// Proof that the image in the secondary slot was read back in this boot and found right: structure, both
-/// digests, target, version policy. Only the receiver makes one, and only one can be activated
+/// digests, target, version policy, and the signature where keys are configured. Only the receiver makes one, and only one can be activated
 /// (ARCHITECTURE.md, decision 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -39,6 +39,9 @@ pub(super) enum Step {
     Scan,
     /// Hash the image, from where that has come to.
     Hash,
+    /// Read the signature and have it checked.
+    #[cfg(feature = "signature")]
+    Signature,
     /// Everything is right and noted: give the proof.
     Prove,
 }
@@ -65,6 +68,9 @@ impl Receiver {
     pub(super) fn begin_verify(&mut self, activating: bool) {
         self.activating = activating;
         let size = self.transfer.as_ref().map_or(0, |t| t.size);
+        #[cfg(feature = "signature")]
+        self.begin_signed_scan(0, size);
+        #[cfg(not(feature = "signature"))]
         self.begin_scan(size);
         self.job = Job::Verify(Step::Scan);
     }
@@ -91,6 +97,11 @@ impl Receiver {
                 let stop = if offset < hashed_len { hashed_len } else { size };
                 (offset, stop.saturating_sub(offset).min(READ_MAX_U32))
             }
+            #[cfg(feature = "signature")]
+            Step::Signature => match self.signature_place() {
+                Some(place) => place,
+                None => return self.refuse_image(Constraint::SignatureInvalid),
+            },
             Step::Prove => return self.proved(),
         };
         self.job = Job::Verify(step);
@@ -104,6 +115,10 @@ impl Receiver {
             }
             return;
         }
+        #[cfg(feature = "signature")]
+        if step == Step::Signature {
+            return self.signature_read(bytes);
+        }
         let hashing = &mut self.hashing;
         hashing.whole.update(bytes);
         hashing.offset = hashing.offset.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
@@ -116,6 +131,10 @@ impl Receiver {
 
     /// The structure is sound: is it the image that was announced, for this device?
     fn scanned(&mut self) {
+        #[cfg(feature = "signature")]
+        if self.other_key() {
+            return;
+        }
         let (Some(summary), Some(transfer)) = (self.scan.summary(), &self.transfer) else {
             return self.refuse_image(Constraint::HeaderInvalid);
         };
@@ -142,6 +161,17 @@ impl Receiver {
         if !(announced && self.hashing.image_right) {
             return self.refuse_image(Constraint::HashMismatch);
         }
+        #[cfg(feature = "signature")]
+        if !self.config.keys.is_empty() {
+            self.job = Job::Verify(Step::Signature);
+            return;
+        }
+        self.note_verified();
+    }
+
+    /// Nothing is wrong with the image: that is noted before it is said.
+    #[cfg_attr(not(feature = "signature"), inline(always))]
+    pub(super) fn note_verified(&mut self) {
         self.job = Job::Verify(Step::Prove);
         if !self.journal.ledger().verified {
             self.journal.append_mark(KIND_VERIFIED);
@@ -163,7 +193,7 @@ impl Receiver {
     }
 
     /// The image as received can never be installed: the session ends.
-    fn refuse_image(&mut self, constraint: Constraint) {
+    pub(super) fn refuse_image(&mut self, constraint: Constraint) {
         self.refuse(None, constraint);
         self.close();
     }

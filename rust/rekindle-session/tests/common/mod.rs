@@ -38,6 +38,11 @@ pub fn layout() -> Layout {
 
 /// An unsigned image with a right hash: header, body, hash TLV.
 pub fn image(version: (u8, u8, u16), body_len: u32, fill: u8) -> Vec<u8> {
+    image_with(version, body_len, fill, &[])
+}
+
+/// The same with further TLVs in its unprotected area.
+pub fn image_with(version: (u8, u8, u16), body_len: u32, fill: u8, tlvs: &[(u16, &[u8])]) -> Vec<u8> {
     let header = Header {
         load_addr: 0,
         header_size: 32,
@@ -50,9 +55,15 @@ pub fn image(version: (u8, u8, u16), body_len: u32, fill: u8) -> Vec<u8> {
     bytes.extend((0..body_len).map(|i| (i as u8).wrapping_mul(31) ^ fill));
     let hash = Sha256::digest(&bytes);
     bytes.extend(0x6907_u16.to_le_bytes());
-    bytes.extend(40_u16.to_le_bytes());
+    let more: usize = tlvs.iter().map(|(_, value)| 4 + value.len()).sum();
+    bytes.extend((40 + more as u16).to_le_bytes());
     bytes.extend([0x10, 0, 32, 0]);
     bytes.extend(hash);
+    for (kind, value) in tlvs {
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend((value.len() as u16).to_le_bytes());
+        bytes.extend(*value);
+    }
     bytes
 }
 
@@ -139,6 +150,9 @@ pub struct Rig {
     pub events: Vec<Event>,
     pub replies: Vec<Reply>,
     pub rebooted: bool,
+    /// What the driver says of a signature, and those it was asked for: the key's place and the bytes.
+    pub signature_right: bool,
+    pub signatures: Vec<(usize, Vec<u8>)>,
 }
 
 impl Rig {
@@ -152,6 +166,8 @@ impl Rig {
             events: vec![],
             replies: vec![],
             rebooted: false,
+            signature_right: true,
+            signatures: vec![],
         };
         rig.drain();
         rig
@@ -164,6 +180,10 @@ impl Rig {
                 Output::Flash(op) => {
                     let result = self.device.apply(&op);
                     self.receiver.flash_done(result.as_deref().map_err(|fault| *fault));
+                }
+                Output::CheckSignature(signed) => {
+                    self.signatures.push((signed.key, signed.signature.to_vec()));
+                    self.receiver.signature_done(self.signature_right);
                 }
                 Output::RequestUpgrade { mode, .. } => {
                     self.device.upgrade = Some(mode);

@@ -88,12 +88,14 @@ enum Phase {
 enum Answer {
     Flash(Result<Vec<u8>, FlashFault>),
     Boot(Result<(), FlashFault>),
+    Signature(bool),
 }
 
 /// What the endpoint asked for, taken out of its borrow.
 enum Wanted {
     Flash(Result<Vec<u8>, FlashError>, u64),
     Upgrade([u8; 32], Mode),
+    Signature(bool),
     Confirm,
     Send(Vec<u8>),
     Event(Event),
@@ -410,13 +412,14 @@ impl<S: Store> Device<S> {
                 endpoint.flash_done(result.as_deref().map_err(|fault| *fault));
             }
             Some(Answer::Boot(result)) => endpoint.boot_done(result),
+            Some(Answer::Signature(right)) => endpoint.signature_done(right),
             None => {}
         }
         while endpoint.wants_bytes() {
             let Some(byte) = self.rx.pop_front() else { break };
             endpoint.push(now_ms, byte);
         }
-        let wanted = wanted(endpoint, &mut *self.port, &mut self.flash, &self.options.timing, now_ms);
+        let wanted = wanted(endpoint, &mut *self.port, &mut self.flash, &self.options, now_ms);
         self.carry_out(now_ns, wanted)
     }
 
@@ -427,6 +430,7 @@ impl<S: Store> Device<S> {
                 self.answer = Some(Answer::Flash(result.map_err(|_| FlashFault)));
                 (self.busy_from_ns, self.busy_until_ns) = (now_ns, now_ns + cost_ns);
             }
+            Wanted::Signature(right) => self.answer = Some(Answer::Signature(right)),
             Wanted::Upgrade(image_hash, mode) => {
                 self.notes.push_back(Note::RequestUpgrade { image_hash, mode });
                 let permanent = mode == Mode::Permanent;
@@ -511,9 +515,10 @@ fn wanted<S: Store>(
     endpoint: &mut Appliance,
     port: &mut dyn Port<S>,
     flash: &mut NorFlash<S>,
-    timing: &Timing,
+    options: &Options,
     now_ms: u64,
 ) -> Wanted {
+    let timing = &options.timing;
     match endpoint.poll(now_ms) {
         Output::Flash(op) => {
             let cost_ns = match op {
@@ -523,6 +528,9 @@ fn wanted<S: Store>(
             };
             Wanted::Flash(port.perform(flash, &op), cost_ns)
         }
+        Output::CheckSignature(signed) => Wanted::Signature(options.keys.get(signed.key).is_some_and(|key| {
+            key.signature_kind() == signed.kind && key.verify(signed.image_hash, signed.signature).is_ok()
+        })),
         Output::RequestUpgrade { image, mode } => Wanted::Upgrade(*image.image_hash(), mode),
         Output::Confirm => Wanted::Confirm,
         Output::Send(frame) => Wanted::Send(frame.to_vec()),

@@ -5,6 +5,7 @@ use super::SelfTest;
 use crate::bootloader::Bootloader;
 use crate::flash::Geometry;
 use fusain::Address;
+use mcuboot_image::key::PublicKey;
 use rekindle_session::receiver::{BootFacts, Config};
 
 /// Nanoseconds in a millisecond.
@@ -56,6 +57,8 @@ pub struct Options {
     pub bootloader: Bootloader,
     /// The receiver's configuration; [`Options::new`] fills in the layout.
     pub config: Config,
+    /// Keys that it checks signatures with at VERIFY, as [`check_signatures`](Self::check_signatures) has it.
+    pub keys: Vec<PublicKey>,
     /// Its address.
     pub address: Address,
     /// It is alone with its controller on the link.
@@ -85,6 +88,7 @@ impl Options {
         Self {
             bootloader,
             config,
+            keys: Vec::new(),
             address: Address::new(0xFEED_0001),
             point_to_point: true,
             serial: false,
@@ -95,5 +99,12 @@ impl Options {
             self_test: None,
             seed: 1,
         }
+    }
+
+    /// Has VERIFY ask for a signature by one of `keys`, apart from what the bootloader asks for. Their names stay in
+    /// memory for good, as on a device.
+    pub fn check_signatures(&mut self, keys: Vec<PublicKey>) {
+        self.config.keys = Vec::leak(keys.iter().map(PublicKey::key_hash).collect());
+        self.keys = keys;
     }
 }

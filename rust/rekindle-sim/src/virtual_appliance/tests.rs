@@ -200,3 +200,42 @@ fn an_image_too_long_for_the_slot_is_refused_and_an_empty_device_is_stopped() {
     let mut empty = VirtualAppliance::in_memory(Settings { install: None, ..settings() }).unwrap();
     assert!(empty.poll(0, &mut Vec::new()).stopped);
 }
+
+#[test]
+fn a_device_that_checks_signatures_refuses_at_verify_what_its_bootloader_would() {
+    use fusain::{Constraint, InvalidCommand};
+    use mcuboot_image::ImageVersion;
+    use mcuboot_image::sign::{SignOptions, SigningKey, sign};
+
+    let mut options = SignOptions::new(ImageVersion { major: 2, minor: 0, revision: 0, build: 0 }, 32);
+    options.pad_header = true;
+    let p256 = || SigningKey::generate_p256().unwrap();
+    let ed25519 = || SigningKey::generate_ed25519().unwrap();
+    let (first, second) = (p256(), ed25519());
+    let constraint = Some(Constraint::SignatureInvalid.number());
+    let refused = Message::InvalidCommand(InvalidCommand { code: 1, field: None, constraint });
+    for (key, trusted) in [(&first, true), (&second, true), (&p256(), false), (&ed25519(), false)] {
+        let keys = vec![first.public_key(), second.public_key()];
+        let mut desk = Desk::new(Settings { keys, ..settings() });
+        desk.run(1000);
+        let image = sign(&[0x5A; 2345], &options, key).unwrap();
+        if trusted {
+            desk.install(&image, Mode::Test);
+            assert_eq!(desk.version(), 2);
+            continue;
+        }
+        desk.transfer(&image, image.len());
+        let answer = desk.ask(&Message::OtaVerify(OtaVerify { digest: None }));
+        assert_eq!(Message::decode(&answer).unwrap(), refused);
+        assert_eq!(desk.version(), 1);
+    }
+    // Signed, named by its key, and yet not by that key.
+    let mut forged = sign(&[0x5A; 2345], &options, &first).unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    let mut desk = Desk::new(Settings { keys: vec![first.public_key()], ..settings() });
+    desk.run(1000);
+    desk.transfer(&forged, forged.len());
+    let answer = desk.ask(&Message::OtaVerify(OtaVerify { digest: None }));
+    assert_eq!(Message::decode(&answer).unwrap(), refused);
+    assert_eq!(desk.version(), 1);
+}

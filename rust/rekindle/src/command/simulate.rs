@@ -80,9 +80,11 @@ pub(crate) fn run_bus(args: &cli::SimulateBus, output: Output) -> Outcome {
 }
 
 fn settings(args: &cli::SimulateAppliance) -> Outcome<Settings> {
+    let key = args.key.as_deref().map(public_key).transpose()?;
     let is_serial = matches!(args.listen, Listen::Pty { .. });
     Ok(Settings {
-        signature: judge(args.key.as_deref())?,
+        signature: key.map(Judge::key),
+        keys: key.filter(|_| args.check_signature).into_iter().collect(),
         install: installed(args.install.as_deref())?,
         address: args.address,
         serial: is_serial,
