@@ -101,6 +101,16 @@ fn a_wrong_key_is_refused_by_the_bootloader_or_before_anything_is_sent() {
 }
 
 #[test]
+fn a_device_that_checks_signatures_refuses_a_wrong_key_itself() {
+    let (desk, other) = (Desk::new(), Desk::new());
+    let device = device(&desk, "tcp://127.0.0.1:0", &["--check-signature"]);
+    push(&device, &other.image("2.0.0", 30_000, ""), &[]).says(5, "signature");
+    assert_eq!(device.ask(&["status"]).last()["status"]["state"], "IDLE");
+    push(&device, &desk.image("2.0.0", 30_000, ""), &[]).says(0, "");
+    assert_eq!(device.ask(&["status"]).last()["info"]["version"], "2.0.0");
+}
+
+#[test]
 fn verify_now_activate_later() {
     let desk = Desk::new();
     let device = device(&desk, "tcp://127.0.0.1:0", &[]);
