@@ -7,6 +7,7 @@
 //!   memory.
 //! - [`trailer`] reads and writes what MCUboot keeps at the end of a slot, [`slot`] tells where in a slot an image
 //!   begins and how large it may be.
+//! - [`der`] takes ECDSA signatures apart for those who check them otherwise.
 //! - `key` checks signatures (features `p256`, `ed25519`).
 //! - `sign` makes keys and images on a host, byte for byte as imgtool does (feature `sign`).
 //!
@@ -17,6 +18,7 @@
 #[cfg(feature = "sign")]
 extern crate std;
 
+pub mod der;
 pub mod digest;
 mod error;
 mod header;

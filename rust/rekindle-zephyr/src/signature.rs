@@ -67,7 +67,7 @@ fn verify(point: &[u8; POINT], signed: &Signed<'_>) -> bool {
 
 #[cfg(feature = "signature-psa")]
 fn verify(point: &[u8; POINT], signed: &Signed<'_>) -> bool {
-    let Some(signature) = mcuboot_image::key::ecdsa_p256_raw(signed.signature) else { return false };
+    let Some(signature) = mcuboot_image::der::ecdsa_p256_raw(signed.signature) else { return false };
     // SAFETY: all three are valid for the call, of the lengths that the shim reads, and it
     // keeps no pointer.
     unsafe { ffi::rekindle_verify_p256(point, signed.image_hash, &raw const signature) }
