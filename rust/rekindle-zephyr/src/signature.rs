@@ -14,13 +14,13 @@ use crate::ffi;
 /// crate was built without it does not link, instead of checking nothing.
 #[cfg(feature = "signature-p256")]
 #[unsafe(no_mangle)]
-pub static rekindle_checks_p256: u8 = 1;
+pub(crate) static rekindle_checks_p256: u8 = 1;
 #[cfg(feature = "signature-ed25519")]
 #[unsafe(no_mangle)]
-pub static rekindle_checks_ed25519: u8 = 1;
+pub(crate) static rekindle_checks_ed25519: u8 = 1;
 #[cfg(feature = "signature-psa")]
 #[unsafe(no_mangle)]
-pub static rekindle_checks_psa: u8 = 1;
+pub(crate) static rekindle_checks_psa: u8 = 1;
 
 /// Length of a key's point in bytes.
 #[cfg(not(feature = "signature-ed25519"))]
