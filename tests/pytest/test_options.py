@@ -6,14 +6,15 @@ from __future__ import annotations
 import time
 
 import pytest
-from bus import ABORT, ACTIVATE, DATA, PING, PING_RESPONSE, REJECT, STATUS, VERIFY, Bus
+from bus import ABORT, ACTIVATE, DATA, PING, PING_RESPONSE, REJECT, STATUS, Bus
 from images import Images
 from machine import Machine
-from rekindle import Rekindle
+from rekindle import DONE, Rekindle
 
 EXTENSION, MAGIC, INFO_REQUEST = 0x46, 0x524B4E44, 0
 ACKS_COALESCED, ERASE_AT_START, SIGNATURE_CHECKED = 0x04, 0x08, 0x10
 UPDATE_IN_PROGRESS = 4
+ACTIVATED = 4
 BROADCAST = "0000000000000000"
 
 
@@ -69,13 +70,14 @@ def test_an_idle_session_is_taken_over(machine: Machine, images: Images, link: B
         time.sleep(0.5)
 
 
-def test_an_image_confirms_itself_with_nobody_listening(machine: Machine, images: Images, link: Bus):
-    image = images.make("1.0.0").read_bytes()
-    link.upload(image)
-    assert link.ask(VERIFY)[0] == STATUS
+def test_an_image_confirms_itself_with_nobody_listening(
+    machine: Machine, images: Images, rekindle: Rekindle
+):
+    pushed = rekindle.push(images.make("1.0.0"), "--no-activate")
+    assert pushed.exit_code == DONE, pushed
     since = machine.console_size()
-    assert link.ask(ACTIVATE, {0: 0, 1: True})[1][0] == 4
-    link.close()
+    with Bus(machine.port, rekindle.address) as link:
+        assert link.ask(ACTIVATE, {0: 0, 1: True})[1][0] == ACTIVATED
     machine.wait_console(r"Image version: v1\.0\.0", since)
     machine.wait_console(r"self-test: passed, confirmed", since)
     machine.power_off()

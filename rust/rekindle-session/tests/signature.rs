@@ -172,8 +172,7 @@ fn other_faults_come_before_the_signature() {
         assert_eq!(verify(&mut rig), refused(Constraint::HashMismatch));
         assert!(rig.signatures.is_empty());
     }
-    let config =
-        Config { keys: &[TRUSTED], downgrade: DowngradePolicy::Refuse, ..Config::new(layout()) };
+    let config = Config { keys: &[TRUSTED], downgrade: DowngradePolicy::Refuse, ..Config::new(layout()) };
     let mut rig = Rig::boot(Device::new(config.layout, &image((3, 0, 0), 5000, 1)), config, facts());
     upload(&mut rig, &signed(&[]));
     assert_eq!(verify(&mut rig), refused(Constraint::VersionDowngrade));

@@ -528,9 +528,11 @@ fn wanted<S: Store>(
             };
             Wanted::Flash(port.perform(flash, &op), cost_ns)
         }
-        Output::CheckSignature(signed) => Wanted::Signature(options.keys.get(signed.key).is_some_and(|key| {
-            key.signature_kind() == signed.kind && key.verify(signed.image_hash, signed.signature).is_ok()
-        })),
+        Output::CheckSignature(signed) => {
+            Wanted::Signature(options.keys.get(signed.key).is_some_and(|key| {
+                key.signature_kind() == signed.kind && key.verify(signed.image_hash, signed.signature).is_ok()
+            }))
+        }
         Output::RequestUpgrade { image, mode } => Wanted::Upgrade(*image.image_hash(), mode),
         Output::Confirm => Wanted::Confirm,
         Output::Send(frame) => Wanted::Send(frame.to_vec()),
