@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -74,6 +75,46 @@ def test_a_missing_target_is_named(tmp_path: Path):
         (tmp_path / tool).chmod(0o755)
     said = ask_for_rust(tmp_path, "thumbv6m-none-eabi", tmp_path)
     assert "rustup target add thumbv6m-none-eabi" in said
+
+
+KEYS = ROOT / "rust/mcuboot-image/tests/keys"
+
+
+def read_key(directory: Path, name: str, algorithm: str) -> subprocess.CompletedProcess:
+    return run_script(
+        directory,
+        f"include({CMAKE}/public_key.cmake)\n"
+        f'set(APPLICATION_CONFIG_DIR {KEYS})\nrekindle_key_file("{name}" file)\n'
+        f'rekindle_read_key(${{file}} "{algorithm}" name point)\nmessage("${{name}}|${{point}}")\n',
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "algorithm", "size"), [("p256", "ECDSA P-256", 65), ("ed25519", "Ed25519", 32)]
+)
+def test_of_a_key_the_public_half_is_compiled_in(tmp_path: Path, kind: str, algorithm: str, size: int):
+    spki = (KEYS / f"{kind}-spki.bin").read_bytes()
+    wanted = [hashlib.sha256(spki).digest(), spki[-size:]]
+    for name in [f"{kind}.pem", f"{kind}-pub.pem", str(KEYS / f"{kind}.pem")]:
+        done = read_key(tmp_path, name, algorithm)
+        found = [bytes.fromhex(part.replace("0x", "").replace(",", "")) for part in done.stderr.split("|")]
+        assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm", "reason"),
+    [
+        ("p256.pem", "Ed25519", "is no Ed25519 key"),
+        ("ed25519-pub.pem", "ECDSA P-256", "is no ECDSA P-256 key"),
+        ("p384.pem", "ECDSA P-256", "is no ECDSA P-256 key"),
+        ("p256-hash.bin", "ECDSA P-256", "imgtool cannot read"),
+        ("nowhere.pem", "ECDSA P-256", "there is no nowhere.pem"),
+    ],
+)
+def test_another_key_stops_the_build(tmp_path: Path, name: str, algorithm: str, reason: str):
+    done = read_key(tmp_path, name, algorithm)
+    assert done.returncode != 0
+    assert reason in " ".join(done.stderr.split())
 
 
 def test_a_changed_rust_file_is_built_again(build: Build):
