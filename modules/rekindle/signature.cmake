@@ -46,7 +46,11 @@ const struct rekindle_keys rekindle_keys = {
 };
 ]])
 zephyr_library_sources(${CMAKE_CURRENT_BINARY_DIR}/rekindle_keys.c)
-zephyr_library_sources_ifdef(CONFIG_REKINDLE_SIGNATURE_PSA src/signature_psa.c)
+if(CONFIG_REKINDLE_SIGNATURE_PSA)
+  zephyr_library_sources(src/signature_psa.c)
+  # Where its headers are; those of TF-M are everybody's.
+  zephyr_library_link_libraries_ifdef(CONFIG_MBEDTLS mbedTLS)
+endif()
 
 # Defined by the crate rekindle-zephyr where it has the feature of this name. Without it an
 # application that is to check signatures would check none, and nobody would notice.
