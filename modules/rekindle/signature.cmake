@@ -62,5 +62,7 @@ else()
   set(rekindle_feature psa)
 endif()
 if(NOT CONFIG_REKINDLE_API_NONE)
-  zephyr_ld_options(-Wl,--require-defined=rekindle_checks_${rekindle_feature})
+  # Not by zephyr_ld_options(): it tries an option first, and drops one that does not link.
+  target_link_options(zephyr_interface INTERFACE
+    -Wl,--require-defined=rekindle_checks_${rekindle_feature})
 endif()
