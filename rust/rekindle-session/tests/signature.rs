@@ -29,7 +29,10 @@ const STRANGER: [u8; 32] = [0xE5; 32];
 const SIGNATURE: &[u8] = &[0x51; 71];
 const OTHER: &[u8] = &[0x52; 64];
 
-fn signed(tlvs: &[(u16, &[u8])]) -> Vec<u8> {
+/// TLVs of an image's unprotected area: type and value.
+type Tlvs<'a> = &'a [(u16, &'a [u8])];
+
+fn signed(tlvs: Tlvs<'_>) -> Vec<u8> {
     image_with((2, 0, 0), 3000, 2, tlvs)
 }
 
@@ -84,7 +87,7 @@ fn the_signature_of_a_trusted_key_is_asked_for_and_decides() {
 #[test]
 fn what_no_trusted_key_has_signed_is_refused_unasked() {
     let long = [0x53; 256];
-    let cases: [&[(u16, &[u8])]; 5] = [
+    let cases: [Tlvs<'_>; 5] = [
         &[],
         &[(KEY_HASH, &STRANGER), (ECDSA, SIGNATURE)],
         // A signature counts for the key that is named before it.
@@ -103,7 +106,7 @@ fn what_no_trusted_key_has_signed_is_refused_unasked() {
 
 #[test]
 fn each_trusted_key_will_do_and_is_named_by_its_place() {
-    let cases: [(&[(u16, &[u8])], usize, &[u8]); 3] = [
+    let cases: [(Tlvs<'_>, usize, &[u8]); 3] = [
         (&[(KEY_HASH, &SPARE), (ED25519, OTHER)], 1, OTHER),
         (&[(KEY_HASH, &STRANGER), (ECDSA, SIGNATURE), (KEY_HASH, &SPARE), (ED25519, OTHER)], 1, OTHER),
         (&[(KEY_HASH, &SPARE), (ED25519, OTHER), (KEY_HASH, &TRUSTED), (ECDSA, SIGNATURE)], 0, SIGNATURE),
