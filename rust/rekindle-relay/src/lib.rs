@@ -48,6 +48,8 @@ mod root;
 mod roster;
 mod route;
 mod session;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use config::{CLIENTS_MAX, Config, ConfigError, LinkConfig, Routing};
 pub use controller::{Event, Output, Relay};

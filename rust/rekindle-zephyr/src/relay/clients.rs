@@ -3,6 +3,7 @@
 //! The clients: connections that come and go, each with a number.
 
 use fusain::Address;
+use rekindle_relay::websocket::{Server, Step};
 
 use super::lines::{Input, with_frame};
 use super::{CLIENTS, Core, ffi};
@@ -12,37 +13,42 @@ const BYTES_A_TURN: usize = 1_024;
 
 /// One place for a client.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     open: bool,
     input: Input,
+    /// It speaks WebSocket.
+    web: Option<Server>,
+}
+
+impl Place {
+    pub(super) const EMPTY: Self = Self { open: false, input: Input::new(), web: None };
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Clients {
-    places: [Place; CLIENTS],
+    places: &'static mut [Place; CLIENTS],
 }
 
 impl Clients {
     /// Listens from now on, whatever the network does.
-    pub(super) fn listen() -> Result<Self, crate::Errno> {
+    pub(super) fn listen(places: &'static mut [Place; CLIENTS]) -> Result<Self, crate::Errno> {
         crate::Errno::check(ffi::rekindle_clients_listen())?;
-        Ok(Self { places: [const { Place { open: false, input: Input::new() } }; CLIENTS] })
+        Ok(Self { places })
     }
 
     /// Takes in what has come: clients, their bytes, their ends. `gone` is told of ends.
     pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core, mut gone: impl FnMut(u8)) {
         for (place, client) in self.places.iter_mut().zip(0..) {
             match ffi::rekindle_client_state(client) {
-                ffi::CLIENT_TCP => {
+                kind @ (ffi::CLIENT_TCP | ffi::CLIENT_WEB) => {
                     if !place.open {
-                        *place = Place { open: true, input: Input::new() };
+                        *place = Place { open: true, ..Place::EMPTY };
+                        place.web = (kind == ffi::CLIENT_WEB).then(Server::new);
                         core.client_opened(client);
                     }
                     place.take(now_ms, client, core);
                 }
-                // Not spoken here yet.
-                ffi::CLIENT_WEB => ffi::rekindle_client_drop(client),
                 ffi::CLIENT_GONE => {
                     if core::mem::take(&mut place.open) {
                         core.client_closed(client);
@@ -57,12 +63,23 @@ impl Clients {
 
     /// Sends one frame.
     pub(super) fn send(&mut self, client: u8, address: Address, payload: &[u8]) {
-        with_frame(address, payload, |frame| {
-            // SAFETY: `frame` is valid for `frame.len()` reads for the call and the shim keeps
-            // no pointer.
-            unsafe { ffi::rekindle_client_write(client, frame.as_ptr(), frame.len()) }
+        let Some(place) = self.places.get(usize::from(client)) else { return };
+        with_frame(address, payload, |frame| match &place.web {
+            None => write(client, frame),
+            Some(web) if web.is_open() => {
+                let (head, len) = Server::head(u16::try_from(frame.len()).unwrap_or(0));
+                write(client, head.get(..len).unwrap_or_default());
+                write(client, frame);
+            }
+            // Nobody is there before the upgrade.
+            Some(_) => {}
         });
     }
+}
+
+fn write(client: u8, bytes: &[u8]) {
+    // SAFETY: `bytes` is valid for `bytes.len()` reads for the call and the shim keeps no pointer.
+    unsafe { ffi::rekindle_client_write(client, bytes.as_ptr(), bytes.len()) }
 }
 
 impl Place {
@@ -78,9 +95,25 @@ impl Place {
                 ffi::rekindle_client_read(client, bytes.as_mut_ptr(), bytes.len())
             };
             let Some(byte) = self.input.byte(read) else { return };
+            let Some(byte) = self.unwrapped(client, byte) else { continue };
             if let Some(Ok(packet)) = self.input.decoder.push(byte) {
                 core.from_client(now_ms, client, packet.address, packet.payload);
             }
         }
+    }
+
+    /// What the byte of a connection is to Fusain.
+    fn unwrapped(&mut self, client: u8, byte: u8) -> Option<u8> {
+        let Some(web) = &mut self.web else { return Some(byte) };
+        match web.push(byte) {
+            Step::Data(byte) => return Some(byte),
+            Step::More => {}
+            Step::Reply => write(client, web.reply()),
+            Step::Close => {
+                write(client, web.reply());
+                ffi::rekindle_client_drop(client);
+            }
+        }
+        None
     }
 }

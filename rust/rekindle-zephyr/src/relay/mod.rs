@@ -16,14 +16,16 @@ use core::mem::MaybeUninit;
 
 use fusain::{Address, ApplianceState, DeviceAnnounce};
 use mcuboot_image::key::PublicKey;
-use rekindle_relay::{Config, ConfigError, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay, Routing, TrustedKey};
+use rekindle_relay::{
+    Config, ConfigError, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay, Routing, TrustedKey,
+};
 use rekindle_session::appliance::{self, Status};
 use rekindle_session::sender;
 
 use crate::device::{Application, Device, Options, StartError};
 use crate::trial::{Check, Notice};
 use crate::{Errno, system};
-use clients::Clients;
+use clients::{Clients, Place};
 use lines::{Bus, Own};
 use store::Store;
 
@@ -102,20 +104,24 @@ impl core::fmt::Display for ControllerError {
     }
 }
 
-/// Where the core lies: it is larger than all the stack that it ever uses.
-struct Space(UnsafeCell<MaybeUninit<Option<Core>>>);
+/// What is larger than all the stack that it ever uses.
+struct Space {
+    core: UnsafeCell<MaybeUninit<Option<Core>>>,
+    places: UnsafeCell<[Place; CLIENTS]>,
+}
 
-// SAFETY: whoever has started the device gets the only reference to the space (`space`).
+// SAFETY: whoever has started the device gets the only references to what is inside (`space`).
 unsafe impl Sync for Space {}
 
-static SPACE: Space = Space(UnsafeCell::new(MaybeUninit::uninit()));
+static SPACE: Space =
+    Space { core: UnsafeCell::new(MaybeUninit::uninit()), places: UnsafeCell::new([Place::EMPTY; CLIENTS]) };
 
 /// The space, for the one who has started the device: there is one per boot.
-fn space(_: &Device) -> &'static mut Option<Core> {
-    let space: *mut MaybeUninit<Option<Core>> = SPACE.0.get();
+fn space(_: &Device) -> (&'static mut Option<Core>, &'static mut [Place; CLIENTS]) {
+    let core: *mut MaybeUninit<Option<Core>> = SPACE.core.get();
     // SAFETY: a `Device` exists once per boot (`Device::start`), this is called once for it
     // (`Controller::start`), and nothing else accesses the space.
-    unsafe { &mut *space }.write(None)
+    unsafe { ((&mut *core).write(None), &mut *SPACE.places.get()) }
 }
 
 /// One controller during one boot.
@@ -147,9 +153,10 @@ impl Controller {
             return Err(ControllerError::Store(Errno::NO_SPACE));
         }
         let address = device.identity().address;
-        let core = begin_core(space(&device), &store, address)?;
+        let (core, places) = space(&device);
+        let core = begin_core(core, &store, address)?;
         let bus = Bus::open().map_err(ControllerError::Bus)?;
-        let clients = Clients::listen().map_err(ControllerError::Network)?;
+        let clients = Clients::listen(places).map_err(ControllerError::Network)?;
         let now_ms = system::uptime_ms();
         core.link_up(now_ms, 0);
         if held {
