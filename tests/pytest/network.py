@@ -33,6 +33,9 @@ class Controller(Machine):
     def web(self) -> str:
         return f"ws://127.0.0.1:{self._web}/fusain"
 
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._tcp))
+
     def wait_ready(self) -> None:
         self.wait_console(r"store: read,")
 

@@ -215,11 +215,8 @@ int rekindle_clients_listen(void)
 	int tcp;
 	int web;
 
-	if (interface == NULL) {
-		return -ENODEV;
-	}
 	/* Before there is a socket, which takes its segments' size from it. */
-	if (CONFIG_REKINDLE_CONTROLLER_MTU > 0) {
+	if (interface != NULL && CONFIG_REKINDLE_CONTROLLER_MTU > 0) {
 		net_if_set_mtu(interface, CONFIG_REKINDLE_CONTROLLER_MTU);
 	}
 	tcp = listen_on(CONFIG_REKINDLE_CONTROLLER_TCP_PORT);
