@@ -19,8 +19,14 @@ rekindle_find_rust(rekindle_rust ${rekindle_target} ${rekindle_crate})
 set(rekindle_cargo_dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
 set(rekindle_archive ${rekindle_cargo_dir}/${rekindle_target}/release/librekindle_c.a)
 
-# What Kconfig chose of the crate.
-set(rekindle_features "")
+# What Kconfig leaves out costs nothing.
+set(rekindle_features --no-default-features)
+if(CONFIG_REKINDLE_SMP)
+  list(APPEND rekindle_features --features smp)
+endif()
+if(CONFIG_REKINDLE_LINK_HALF_DUPLEX)
+  list(APPEND rekindle_features --features half-duplex)
+endif()
 if(CONFIG_REKINDLE_VERIFY_SIGNATURE)
   list(APPEND rekindle_features --features signature-${rekindle_feature})
 endif()

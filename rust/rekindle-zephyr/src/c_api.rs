@@ -198,20 +198,37 @@ impl CApplication {
 }
 
 fn describe(update: &Update) -> CEvent {
-    let none = CEvent::default();
-    match *update {
-        Update::Started { size } => CEvent { kind: kind::STARTED, size, ..none },
-        Update::Resumed { offset, size } => CEvent { kind: kind::RESUMED, offset, size, ..none },
-        Update::Verified { version } => CEvent { kind: kind::VERIFIED, version: version.into(), ..none },
-        Update::Closed => CEvent { kind: kind::CLOSED, ..none },
-        Update::UnderTest { attempt } => CEvent { kind: kind::UNDER_TEST, attempt, ..none },
-        Update::Settled { attempt, outcome } => {
-            CEvent { kind: kind::SETTLED, attempt, outcome: u32::from(outcome.number()), ..none }
+    let mut event = CEvent::default();
+    event.kind = match *update {
+        Update::Started { size } => {
+            event.size = size;
+            kind::STARTED
         }
-        Update::Fault { area } => CEvent { kind: kind::FAULT, area: number(area), ..none },
+        Update::Resumed { offset, size } => {
+            (event.offset, event.size) = (offset, size);
+            kind::RESUMED
+        }
+        Update::Verified { version } => {
+            event.version = version.into();
+            kind::VERIFIED
+        }
+        Update::Closed => kind::CLOSED,
+        Update::UnderTest { attempt } => {
+            event.attempt = attempt;
+            kind::UNDER_TEST
+        }
+        Update::Settled { attempt, outcome } => {
+            (event.attempt, event.outcome) = (attempt, u32::from(outcome.number()));
+            kind::SETTLED
+        }
+        Update::Fault { area } => {
+            event.area = number(area);
+            kind::FAULT
+        }
         // They have callbacks of their own.
-        Update::Progress { .. } | Update::SwapPending { .. } => none,
-    }
+        Update::Progress { .. } | Update::SwapPending { .. } => event.kind,
+    };
+    event
 }
 
 fn number(area: Area) -> u32 {

@@ -18,7 +18,7 @@ use rekindle_session::receiver::{self, BootFacts, ConfigError};
 
 use crate::state::{self, Outcomes};
 use crate::trial::{Check, Notice, Step, Trial};
-use crate::{Errno, boot, ffi, flash, link::Link, policy, smp, system};
+use crate::{Errno, boot, ffi, flash, link::Link, policy, system};
 
 /// Longest wait for room in the transmitter. A link that takes nothing for this long is
 /// down, and the frame is lost like any other on a broken link.
@@ -213,7 +213,7 @@ impl Device {
             appliance,
             link,
             trial: Trial::new(boot.confirmed, policy::trial()),
-            outcomes: Outcomes::default(),
+            outcomes: Outcomes::NONE,
             received: [0; 64],
             next: 0,
             end: 0,
@@ -275,7 +275,8 @@ impl Device {
         let status = application.status(now_ms);
         self.appliance.set_status(status);
         self.try_image(now_ms, application);
-        smp::turn(self.appliance, now_ms);
+        #[cfg(feature = "smp")]
+        crate::smp::turn(self.appliance, now_ms);
         match self.appliance.poll(now_ms) {
             Output::Flash(op) => {
                 let mut buffer = [0; READ_MAX];

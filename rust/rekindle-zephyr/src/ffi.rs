@@ -67,6 +67,18 @@ pub(crate) struct Outcome {
     pub(crate) permanent: bool,
 }
 
+impl Outcome {
+    pub(crate) const NONE: Self = Self {
+        attempt: 0,
+        outcome: 0,
+        stage: 0,
+        code: 0,
+        reset_cause: 0,
+        has_stage: false,
+        permanent: false,
+    };
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
@@ -116,9 +128,13 @@ unsafe extern "C" {
     pub(crate) safe fn rekindle_stack_unused() -> usize;
     pub(crate) safe fn rekindle_watchdog_feed();
 
+    #[cfg(feature = "smp")]
     pub(crate) safe fn rekindle_smp_asks() -> u8;
+    #[cfg(feature = "smp")]
     pub(crate) safe fn rekindle_smp_answer(answer: u8) -> bool;
+    #[cfg(feature = "smp")]
     pub(crate) safe fn rekindle_smp_holds(back: bool) -> bool;
+    #[cfg(feature = "smp")]
     pub(crate) safe fn rekindle_smp_confirmed() -> bool;
 
     #[cfg(feature = "signature")]

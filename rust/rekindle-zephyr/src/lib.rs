@@ -20,6 +20,7 @@ mod policy;
 pub mod relay;
 #[cfg(feature = "signature")]
 mod signature;
+#[cfg(feature = "smp")]
 mod smp;
 mod state;
 pub mod system;

@@ -27,13 +27,15 @@ pub(crate) fn publish(state: &ffi::State) {
 }
 
 /// The past outcomes, the newest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outcomes {
     known: [ffi::Outcome; ffi::OUTCOMES],
     count: usize,
 }
 
 impl Outcomes {
+    pub(crate) const NONE: Self = Self { known: [ffi::Outcome::NONE; ffi::OUTCOMES], count: 0 };
+
     /// Takes down the answer to a question for one of them; the index of the next one to ask
     /// for, if there is one.
     pub(crate) fn learn(&mut self, report: &OutcomeReport) -> Option<u32> {

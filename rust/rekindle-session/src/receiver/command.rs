@@ -154,7 +154,7 @@ impl Receiver {
         let flags = InfoFlags::default()
             .with(InfoFlags::CONFIRMED, self.boot.confirmed)
             .with(InfoFlags::SWAP_PENDING, self.upgrade_pending())
-            .with(InfoFlags::ACKS_COALESCED, self.config.half_duplex)
+            .with(InfoFlags::ACKS_COALESCED, self.config.defers())
             .with(InfoFlags::ERASE_AT_START, self.config.erase == EraseMode::AtStart);
         #[cfg(feature = "signature")]
         let flags = flags.with(InfoFlags::SIGNATURE_CHECKED, !self.config.keys.is_empty());

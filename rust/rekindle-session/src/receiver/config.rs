@@ -34,7 +34,7 @@ pub struct Config {
     /// Largest chunk it announces, in bytes, 1..=101.
     pub chunk_max: u8,
     /// The link is half duplex: DATA is answered after a full window or when the line has been quiet for
-    /// [`quiet_ms`](Self::quiet_ms), never into the next frame.
+    /// [`quiet_ms`](Self::quiet_ms), never into the next frame. Needs the feature of that name.
     pub half_duplex: bool,
     /// On a half-duplex link, how long the line must be quiet before an answer. Longer than the longest frame
     /// and gap take on the line.
@@ -104,6 +104,11 @@ impl Config {
             #[cfg(feature = "signature")]
             keys: &[],
         }
+    }
+
+    /// The link is half duplex, and that is built in.
+    pub(super) const fn defers(&self) -> bool {
+        cfg!(feature = "half-duplex") && self.half_duplex
     }
 
     /// Checks the sizes against each other.

@@ -553,7 +553,7 @@ impl Receiver {
 
     /// Answers DATA: at once on a full-duplex link, else when the window is full or the line is quiet.
     fn answer_data(&mut self, now_ms: u64, answer: Answer) {
-        if !self.config.half_duplex || !self.windowed {
+        if !self.config.defers() || !self.windowed {
             return match answer {
                 Answer::Acknowledge => self.acknowledge(),
                 Answer::Gap => self.refuse_offset(),
@@ -574,7 +574,7 @@ impl Receiver {
 
     /// The acknowledgement that waited for a quiet line; when a frame was missing, the refusal follows it.
     fn take_deferred(&mut self, now_ms: u64) -> Option<OtaStatus> {
-        let deferred = self.deferred?;
+        let deferred = self.deferred.filter(|_| self.config.defers())?;
         if now_ms < deferred.due_ms || !matches!(self.job, Job::None) {
             return None;
         }
