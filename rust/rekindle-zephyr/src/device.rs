@@ -265,6 +265,8 @@ impl Device {
 
     /// One turn of the device's loop: at most one flash operation or one frame, or a short
     /// sleep. Feeds the watchdog.
+    // By itself, so that its buffers take no stack while the device starts, which needs the most.
+    #[inline(never)]
     pub fn turn(&mut self, application: &mut impl Application) {
         system::feed_watchdog();
         let now_ms = system::uptime_ms();

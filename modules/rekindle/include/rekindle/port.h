@@ -174,7 +174,8 @@ void rekindle_started(int result);
 
 /**
  * Leaves a word for the session's application, to be taken in its loop: how other threads
- * talk to an application that is written in Rust. From any thread and from interrupts.
+ * talk to an application that is written in Rust; one in C does not have it. From any thread
+ * and from interrupts.
  *
  * @return 0, or -ENOMSG while too many wait.
  */
