@@ -396,9 +396,16 @@ impl Appliance {
         if let Some(event) = self.run_timers(now_ms) {
             return Output::Event(event);
         }
-        let mut payload = [0; PAYLOAD_MAX];
-        if let Some(len) = self.next_payload(now_ms, &mut payload) {
-            return Self::send(self.identity.address, payload.get(..len).unwrap_or_default(), &mut self.tx);
+        {
+            // Gone before the receiver is polled, which needs the stack.
+            let mut payload = [0; PAYLOAD_MAX];
+            if let Some(len) = self.next_payload(now_ms, &mut payload) {
+                return Self::send(
+                    self.identity.address,
+                    payload.get(..len).unwrap_or_default(),
+                    &mut self.tx,
+                );
+            }
         }
         self.give_held(now_ms);
         if self.reboot && self.status.safe {

@@ -255,30 +255,35 @@ impl From<Version> for CVersion {
 pub unsafe extern "C" fn rekindle_run(callbacks: *const Callbacks) -> i32 {
     // SAFETY: null or valid for as long as this runs, which is for good.
     let callbacks: Option<&'static Callbacks> = unsafe { callbacks.as_ref() };
-    let result = start(callbacks);
-    ffi::rekindle_started(result.as_ref().map_or_else(|error| error.get().saturating_neg(), |_| 0));
-    match result {
-        Err(error) => error.get().saturating_neg(),
-        Ok((mut device, mut application)) => loop {
-            requests(&mut device);
-            device.turn(&mut application);
-        },
-    }
-}
-
-fn start(callbacks: Option<&'static Callbacks>) -> Result<(Device, CApplication), Errno> {
-    let callbacks = callbacks.filter(|c| c.status.is_some()).ok_or(Errno::INVALID)?;
+    let Some(callbacks) = callbacks.filter(|c| c.status.is_some()) else {
+        return failed(Errno::INVALID);
+    };
+    let mut application = CApplication { callbacks, stage: 0 };
     let announce = DeviceAnnounce {
         motors: callbacks.motors,
         thermometers: callbacks.thermometers,
         pumps: callbacks.pumps,
         glows: callbacks.glows,
     };
-    let device = Device::start(&Options { announce }).map_err(|error| match error {
-        StartError::Device(errno) => errno,
-        StartError::Config(_) => Errno::INVALID,
-    })?;
-    Ok((device, CApplication { callbacks, stage: 0 }))
+    // By reference: moved, the device would be on the stack twice.
+    match &mut Device::start(&Options { announce }) {
+        Err(StartError::Device(errno)) => failed(*errno),
+        Err(StartError::Config(_)) => failed(Errno::INVALID),
+        Ok(device) => {
+            ffi::rekindle_started(0);
+            loop {
+                requests(device);
+                device.turn(&mut application);
+            }
+        }
+    }
+}
+
+/// Tells whoever waits for the start why there is none.
+fn failed(error: Errno) -> i32 {
+    let code = error.get().saturating_neg();
+    ffi::rekindle_started(code);
+    code
 }
 
 /// Takes up what other threads have asked for.
