@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The controller as a whole: its inputs, its outputs, and whose turn it is with the store.
 
-use fusain::relay::{Cause, RosterEntry, RosterOutcome, Stage, Stored};
+use fusain::relay::{Cause, RosterOutcome, Stage, Stored};
 use fusain::{Address, Constraint, PAYLOAD_MAX};
 
 use crate::boot::Boot;
@@ -12,11 +12,11 @@ use crate::intake::Intake;
 use crate::judge::{Asks, Judge};
 use crate::meta::{Audit, Meta};
 use crate::outbox::{Outbox, To};
-use crate::policy::{Approved, Keys, Target};
+use crate::policy::{Approved, Keys};
 use crate::port::{File, Port, StoreFault, StoreOp};
 use crate::record::{AuditKind, AuditRecord, Head, encode_device};
 use crate::root::{RootError, RootMode};
-use crate::roster::{Device, NOBODY, Roster};
+use crate::roster::{NOBODY, Roster};
 use crate::route::{Clients, Subscriptions};
 use crate::session::Session;
 
@@ -282,26 +282,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.judge_again();
     }
 
-    /// Says what images an appliance takes. It is added to the roster if it is not there.
-    pub fn configure(&mut self, address: Address, link: u8, target: Target) -> bool {
-        let slot = self.admit(address, link);
-        if let Some(device) = slot.and_then(|slot| self.roster.get_mut(slot)) {
-            device.target = target;
-        }
-        slot.is_some()
-    }
-
-    /// Removes an appliance from the roster, unless it needs the stored image.
-    pub fn forget(&mut self, address: Address) -> bool {
-        let slot = self.roster.find(address);
-        let free = slot.filter(|slot| self.roster.get(*slot).is_some_and(|device| !device.needs_image()));
-        if let Some(slot) = free {
-            self.roster.remove(slot);
-            self.meta.touch();
-        }
-        free.is_some()
-    }
-
     /// The physical act for root mode was done. Never to be called for anything that came over a network.
     pub fn root_arm(&mut self, now_ms: u64) {
         self.root.arm(now_ms);
@@ -345,11 +325,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     #[must_use]
     pub const fn root(&self) -> &RootMode {
         &self.root
-    }
-
-    /// The appliances, with the place of each.
-    pub fn roster(&self) -> impl Iterator<Item = RosterEntry> {
-        self.roster.iter().map(|(_, device)| device.entry())
     }
 
     /// Where the stored image is, the bytes of it that are there, and its size.
@@ -611,35 +586,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         device.settle(outcome, cause);
         self.meta.touch();
         self.outbox.event(Event::Settled(device.address, outcome, cause));
-    }
-
-    /// Puts an appliance on the roster, if there is room.
-    pub(crate) fn admit(&mut self, address: Address, link: u8) -> Option<usize> {
-        if usize::from(link) >= L {
-            return None;
-        }
-        if let Some(slot) = self.roster.find(address) {
-            let device = self.roster.get_mut(slot)?;
-            if device.link != link && !device.needs_image() {
-                device.link = link;
-                self.meta.touch();
-            }
-            return Some(slot);
-        }
-        let slot = self.roster.admit(Device::new(address, link), self.now_ms)?;
-        if let Some(device) = self.roster.get_mut(slot) {
-            device.ping_ms = self.now_ms;
-        }
-        self.meta.touch();
-        Some(slot)
-    }
-
-    /// The appliance with this address; one that nobody has heard of yet is looked for on the only link.
-    pub(crate) fn slot_of(&mut self, address: Address) -> Option<usize> {
-        match self.roster.find(address) {
-            None if self.config.admit_unknown && L == 1 => self.admit(address, 0),
-            slot => slot,
-        }
     }
 
     pub(crate) fn stage(&mut self, slot: usize, stage: Stage) {

@@ -16,6 +16,9 @@ const TRIES: u8 = 3;
 /// Pause before writing a failed state is tried again, in milliseconds.
 const PAUSE_MS: u64 = 5_000;
 
+/// Times that newcomers may have a state that is being written begun anew.
+const YIELDS_MAX: u8 = 8;
+
 /// What is done next with the state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -42,6 +45,8 @@ pub(crate) struct Meta {
     buffer: [u8; ENTRY_LEN],
     len: usize,
     failures: u8,
+    /// Times that it was begun anew for newcomers.
+    yields: u8,
     retry_ms: u64,
 }
 
@@ -58,6 +63,7 @@ impl Meta {
             buffer: [0; ENTRY_LEN],
             len: 0,
             failures: 0,
+            yields: 0,
             retry_ms: 0,
         }
     }
@@ -82,6 +88,23 @@ impl Meta {
     /// The store refuses the state: nothing that waits for it will happen soon.
     pub(crate) const fn failed(&self) -> bool {
         self.failures >= TRIES
+    }
+
+    /// Whatever is being written is begun anew.
+    pub(crate) const fn restart(&mut self) {
+        self.step = Step::Idle;
+    }
+
+    /// The same for somebody who has no right to it; `false` if that has been too often.
+    pub(crate) const fn give_way(&mut self) -> bool {
+        if !matches!(self.step, Step::Idle) {
+            if self.yields >= YIELDS_MAX {
+                return false;
+            }
+            self.yields = self.yields.saturating_add(1);
+            self.restart();
+        }
+        true
     }
 
     /// Whether the next piece is to be put into the buffer: the first one of a new version, or the one behind
@@ -139,7 +162,7 @@ impl Meta {
             Step::Sync => self.step = Step::Commit,
             Step::Commit => {
                 self.saved = self.writing;
-                self.failures = 0;
+                (self.failures, self.yields) = (0, 0);
                 self.step = Step::Idle;
             }
             Step::Idle => {}

@@ -4,6 +4,7 @@
 use fusain::relay::{Cause, RosterEntry, RosterOutcome, Stage};
 use fusain::{Address, DeviceAnnounce, Info, Mode, OtaState, Version};
 
+use crate::controller::Relay;
 use crate::policy::{Receiving, Target};
 
 /// No client.
@@ -36,6 +37,8 @@ pub(crate) struct Device {
     pub(crate) running_hash: Option<[u8; 32]>,
 
     pub(crate) target: Target,
+    /// Whoever runs the controller has named it: it stays on the roster.
+    pub(crate) configured: bool,
     pub(crate) announce: Option<DeviceAnnounce>,
     /// The rest of its last INFO: boot number, flags, state.
     pub(crate) info: Option<(u32, u32, u8)>,
@@ -82,6 +85,7 @@ impl Device {
             running: None,
             running_hash: None,
             target: Target { vendor: None, class: None },
+            configured: false,
             announce: None,
             info: None,
             uptime: None,
@@ -133,16 +137,14 @@ impl Device {
         Receiving { target: self.target, running: self.running, counter: self.counter }
     }
 
-    /// Takes INFO; returns whether the state file's part has changed.
-    pub(crate) fn learn(&mut self, info: &Info) -> bool {
+    /// Takes INFO. It is no reason to write the state: it is asked for again after a restart.
+    pub(crate) fn learn(&mut self, info: &Info) {
         if self.info.is_some_and(|(boot, _, _)| boot != info.boot_number) {
             self.rebooted = true;
         }
         self.info = Some((info.boot_number, info.flags.0, info.appliance_state));
-        let before = (self.running, self.running_hash);
         self.running = Some(info.version);
         self.running_hash = Some(info.image_hash);
-        before != (self.running, self.running_hash)
     }
 
     /// The update's state as the appliance's address answers it for the client.
@@ -217,7 +219,10 @@ impl<const N: usize> Roster<N> {
         if !device.address.is_device() {
             return None;
         }
-        let stale = |d: &Device| !d.needs_image() && !d.is_here(now_ms) && d.outcome == RosterOutcome::None;
+        let stale = |d: &Device| {
+            let idle = !d.needs_image() && d.outcome == RosterOutcome::None;
+            idle && !d.configured && !d.is_here(now_ms)
+        };
         let free = self.devices.iter().position(Option::is_none);
         let slot = free.or_else(|| self.devices.iter().position(|d| d.as_ref().is_some_and(stale)))?;
         *self.devices.get_mut(slot)? = Some(device);
@@ -242,5 +247,74 @@ impl<const N: usize> Roster<N> {
     /// The entry that stands at place `index`, counted without gaps.
     pub(crate) fn nth(&self, index: usize) -> Option<&Device> {
         self.iter().nth(index).map(|(_, device)| device)
+    }
+}
+
+impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
+    /// Says what images an appliance takes. It is added to the roster if it is not there, and stays until it is
+    /// [forgotten](Self::forget). `false` if there is no room or no such link.
+    pub fn configure(&mut self, address: Address, link: u8, target: Target) -> bool {
+        let there = self.roster.find(address).and_then(|slot| self.roster.get(slot));
+        if there.is_none_or(|device| device.link != link) {
+            // What is being written is of before.
+            self.meta.touch();
+            self.meta.restart();
+        }
+        let slot = self.admit(address, link);
+        if let Some(device) = slot.and_then(|slot| self.roster.get_mut(slot)) {
+            (device.target, device.configured) = (target, true);
+        }
+        slot.is_some()
+    }
+
+    /// Removes an appliance from the roster, unless it needs the stored image.
+    pub fn forget(&mut self, address: Address) -> bool {
+        let slot = self.roster.find(address);
+        let free = slot.filter(|slot| self.roster.get(*slot).is_some_and(|device| !device.needs_image()));
+        if let Some(slot) = free {
+            self.roster.remove(slot);
+            self.meta.touch();
+        }
+        free.is_some()
+    }
+
+    /// The appliances, with the place of each.
+    pub fn roster(&self) -> impl Iterator<Item = RosterEntry> {
+        self.roster.iter().map(|(_, device)| device.entry())
+    }
+
+    /// Puts an appliance on the roster, if there is room.
+    ///
+    /// Who is there is no reason to write the state: it is found out again after a restart, and whoever can send frames
+    /// with addresses of his own making would wear the store out, and keep everybody waiting who waits for the state.
+    /// A state that is being written must keep its order, so it is begun anew when the roster grows, but not for ever:
+    /// then the frame counts as lost.
+    pub(crate) fn admit(&mut self, address: Address, link: u8) -> Option<usize> {
+        if usize::from(link) >= L {
+            return None;
+        }
+        if let Some(slot) = self.roster.find(address) {
+            let device = self.roster.get_mut(slot)?;
+            if !device.needs_image() {
+                device.link = link;
+            }
+            return Some(slot);
+        }
+        if !self.meta.give_way() {
+            return None;
+        }
+        let slot = self.roster.admit(Device::new(address, link), self.now_ms)?;
+        if let Some(device) = self.roster.get_mut(slot) {
+            device.ping_ms = self.now_ms;
+        }
+        Some(slot)
+    }
+
+    /// The appliance with this address; one that nobody has heard of yet is looked for on the only link.
+    pub(crate) fn slot_of(&mut self, address: Address) -> Option<usize> {
+        match self.roster.find(address) {
+            None if self.config.admit_unknown && L == 1 => self.admit(address, 0),
+            slot => slot,
+        }
     }
 }

@@ -218,10 +218,10 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 }
             }
             Ok(Message::PingResponse(pong)) => self.pong(slot, pong.uptime_ms),
-            Ok(Message::Extension(Extension::Info(info)))
-                if self.roster.get_mut(slot).is_some_and(|device| device.learn(info)) =>
-            {
-                self.meta.touch();
+            Ok(Message::Extension(Extension::Info(info))) => {
+                if let Some(device) = self.roster.get_mut(slot) {
+                    device.learn(info);
+                }
             }
             _ => {}
         }
