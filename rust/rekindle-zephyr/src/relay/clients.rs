@@ -37,8 +37,10 @@ impl Clients {
         Ok(Self { places })
     }
 
-    /// Takes in what has come: clients, their bytes, their ends. `gone` is told of ends.
-    pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core, mut gone: impl FnMut(u8)) {
+    /// Takes in what has come: clients, their bytes, their ends. `gone` is told of ends. True if a client may have
+    /// more.
+    pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core, mut gone: impl FnMut(u8)) -> bool {
+        let mut more = false;
         for (place, client) in self.places.iter_mut().zip(0..) {
             match ffi::rekindle_client_state(client) {
                 kind @ (ffi::CLIENT_TCP | ffi::CLIENT_WEB) => {
@@ -47,7 +49,7 @@ impl Clients {
                         place.web = (kind == ffi::CLIENT_WEB).then(Server::new);
                         core.client_opened(client);
                     }
-                    place.take(now_ms, client, core);
+                    more |= place.take(now_ms, client, core);
                 }
                 ffi::CLIENT_GONE => {
                     if core::mem::take(&mut place.open) {
@@ -59,6 +61,7 @@ impl Clients {
                 _ => {}
             }
         }
+        more
     }
 
     /// Sends one frame.
@@ -83,23 +86,24 @@ fn write(client: u8, bytes: &[u8]) {
 }
 
 impl Place {
-    /// Takes bytes for as long as the controller wants this client's.
-    fn take(&mut self, now_ms: u64, client: u8, core: &mut Core) {
+    /// Takes bytes for as long as the controller wants this client's. True if there may be more that it wants.
+    fn take(&mut self, now_ms: u64, client: u8, core: &mut Core) -> bool {
         for _ in 0..BYTES_A_TURN {
             if !core.wants(client) {
-                return;
+                return false;
             }
             // SAFETY: `bytes` is valid for `bytes.len()` writes for the call and the shim keeps
             // no pointer.
             let read = |bytes: &mut [u8]| unsafe {
                 ffi::rekindle_client_read(client, bytes.as_mut_ptr(), bytes.len())
             };
-            let Some(byte) = self.input.byte(read) else { return };
+            let Some(byte) = self.input.byte(read) else { return false };
             let Some(byte) = self.unwrapped(client, byte) else { continue };
             if let Some(Ok(packet)) = self.input.decoder.push(byte) {
                 core.from_client(now_ms, client, packet.address, packet.payload);
             }
         }
+        true
     }
 
     /// What the byte of a connection is to Fusain.

@@ -17,7 +17,7 @@ use core::mem::MaybeUninit;
 use fusain::{Address, ApplianceState, DeviceAnnounce};
 use mcuboot_image::key::PublicKey;
 use rekindle_relay::{
-    Config, ConfigError, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay, Routing, TrustedKey,
+    Config, ConfigError, Event, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay, Routing, TrustedKey,
 };
 use rekindle_session::appliance::{self, Status};
 use rekindle_session::sender;
@@ -52,7 +52,7 @@ const ANNOUNCE: DeviceAnnounce = DeviceAnnounce { motors: 0, thermometers: 0, pu
 /// What a controller's application brings along. Every call comes from [`Controller::turn`].
 pub trait Keeper {
     /// Something happened to the stored image or to an appliance.
-    fn event(&mut self, event: &rekindle_relay::Event) {
+    fn event(&mut self, event: &Event) {
         let _ = event;
     }
 
@@ -133,6 +133,8 @@ pub struct Controller {
     clients: Clients,
     own: Own,
     device: Device,
+    /// The button for root mode was held, and the core does not know yet.
+    held: bool,
 }
 
 impl Controller {
@@ -159,10 +161,7 @@ impl Controller {
         let clients = Clients::listen(places).map_err(ControllerError::Network)?;
         let now_ms = system::uptime_ms();
         core.link_up(now_ms, 0);
-        if held {
-            core.root_arm(now_ms);
-        }
-        Ok(Self { core, store, bus, clients, own: Own::new(address), device })
+        Ok(Self { core, store, bus, clients, own: Own::new(address), device, held })
     }
 
     /// The core, to ask for its state and to turn the switches of root mode.
@@ -192,9 +191,10 @@ impl Controller {
     pub fn turn(&mut self, keeper: &mut impl Keeper) {
         let now_ms = system::uptime_ms();
         let Self { core, clients, own, .. } = self;
-        clients.turn(now_ms, core, |client| own.forget(client));
+        let more = clients.turn(now_ms, core, |client| own.forget(client));
         self.hear(now_ms);
-        let pause_ms = self.carry_out(now_ms, keeper);
+        let pause_ms = if more { 0 } else { PAUSE_MS };
+        let pause_ms = self.carry_out(now_ms, keeper).min(pause_ms);
         let pause_ms = if ffi::rekindle_clients_flush() { pause_ms.min(FLUSH_MS) } else { pause_ms };
         ffi::rekindle_limit_pause(u32::try_from(pause_ms).unwrap_or(0));
         self.device.turn(&mut Receiver(keeper));
@@ -235,7 +235,13 @@ impl Controller {
                 }
                 Output::Send { port: Port::Link(_), address, payload } => self.bus.send(address, payload),
                 Output::ToReceiver { client, address, payload } => self.own.put(client, address, payload),
-                Output::Event(event) => keeper.event(&event),
+                Output::Event(event) => {
+                    // What the store says of root mode takes the place of what was said before it was read.
+                    if matches!(event, Event::Started { .. }) && core::mem::take(&mut self.held) {
+                        self.core.root_arm(now_ms);
+                    }
+                    keeper.event(&event);
+                }
                 Output::Wait { until_ms } => {
                     return until_ms.map_or(PAUSE_MS, |at| at.saturating_sub(now_ms).min(PAUSE_MS));
                 }
