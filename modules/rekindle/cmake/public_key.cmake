@@ -21,11 +21,25 @@ function(rekindle_key_file name out)
       return()
     endif()
   endforeach()
-  message(FATAL_ERROR "CONFIG_REKINDLE_SIGNATURE_KEYS: there is no ${name}, neither as it stands nor in ${APPLICATION_CONFIG_DIR} or ${WEST_TOPDIR}")
+  message(FATAL_ERROR "Rekindle: there is no ${name}, neither as it stands nor in ${APPLICATION_CONFIG_DIR} or ${WEST_TOPDIR}")
+endfunction()
+
+# The key in FILE, public or private: its SubjectPublicKeyInfo in DER, in the file RAW. Only the public half is ever
+# taken out.
+function(rekindle_key_der file raw)
+  execute_process(
+    COMMAND ${REKINDLE_IMGTOOL} getpub --key ${file} --encoding raw --output ${raw}
+    RESULT_VARIABLE code
+    OUTPUT_VARIABLE said
+    ERROR_VARIABLE said
+  )
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "Rekindle: imgtool cannot read ${file}:\n${said}")
+  endif()
 endfunction()
 
 # The key in FILE, public or private, which must be of ALGORITHM (ECDSA P-256 or Ed25519): its
-# name and its point, as bytes for the compiler. Only the public half is ever taken out.
+# name and its point, as bytes for the compiler.
 function(rekindle_read_key file algorithm name_out point_out)
   # What stands before the point in a key's SubjectPublicKeyInfo, in hex (RFC 5480, RFC 8410),
   # and how many digits the point has.
@@ -37,15 +51,7 @@ function(rekindle_read_key file algorithm name_out point_out)
     set(digits 130)
   endif()
   set(raw ${CMAKE_CURRENT_BINARY_DIR}/rekindle_key.bin)
-  execute_process(
-    COMMAND ${REKINDLE_IMGTOOL} getpub --key ${file} --encoding raw --output ${raw}
-    RESULT_VARIABLE code
-    OUTPUT_VARIABLE said
-    ERROR_VARIABLE said
-  )
-  if(NOT code EQUAL 0)
-    message(FATAL_ERROR "CONFIG_REKINDLE_SIGNATURE_KEYS: imgtool cannot read ${file}:\n${said}")
-  endif()
+  rekindle_key_der(${file} ${raw})
   file(READ ${raw} hex HEX)
   file(SHA256 ${raw} hash)
   file(REMOVE ${raw})
