@@ -104,24 +104,22 @@ impl core::fmt::Display for ControllerError {
     }
 }
 
-/// What is larger than all the stack that it ever uses.
-struct Space {
-    core: UnsafeCell<MaybeUninit<Option<Core>>>,
-    places: UnsafeCell<[Place; CLIENTS]>,
-}
+/// Where something lies that is larger than all the stack that it ever uses.
+struct Space<T>(UnsafeCell<T>);
 
-// SAFETY: whoever has started the device gets the only references to what is inside (`space`).
-unsafe impl Sync for Space {}
+// SAFETY: whoever has started the device gets the only reference to what is inside (`spaces`).
+unsafe impl<T> Sync for Space<T> {}
 
-static SPACE: Space =
-    Space { core: UnsafeCell::new(MaybeUninit::uninit()), places: UnsafeCell::new([Place::EMPTY; CLIENTS]) };
+// Two, for what has no value yet costs no flash.
+static CORE: Space<MaybeUninit<Option<Core>>> = Space(UnsafeCell::new(MaybeUninit::uninit()));
+static PLACES: Space<[Place; CLIENTS]> = Space(UnsafeCell::new([Place::EMPTY; CLIENTS]));
 
-/// The space, for the one who has started the device: there is one per boot.
-fn space(_: &Device) -> (&'static mut Option<Core>, &'static mut [Place; CLIENTS]) {
-    let core: *mut MaybeUninit<Option<Core>> = SPACE.core.get();
+/// The spaces, for the one who has started the device: there is one per boot.
+fn spaces(_: &Device) -> (&'static mut Option<Core>, &'static mut [Place; CLIENTS]) {
+    let core: *mut MaybeUninit<Option<Core>> = CORE.0.get();
     // SAFETY: a `Device` exists once per boot (`Device::start`), this is called once for it
-    // (`Controller::start`), and nothing else accesses the space.
-    unsafe { ((&mut *core).write(None), &mut *SPACE.places.get()) }
+    // (`Controller::start`), and nothing else accesses the spaces.
+    unsafe { ((&mut *core).write(None), &mut *PLACES.0.get()) }
 }
 
 /// One controller during one boot.
@@ -155,7 +153,7 @@ impl Controller {
             return Err(ControllerError::Store(Errno::NO_SPACE));
         }
         let address = device.identity().address;
-        let (core, places) = space(&device);
+        let (core, places) = spaces(&device);
         let core = begin_core(core, &store, address)?;
         let bus = Bus::open().map_err(ControllerError::Bus)?;
         let clients = Clients::listen(places).map_err(ControllerError::Network)?;
