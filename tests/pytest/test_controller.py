@@ -179,6 +179,10 @@ def test_idle_connections_leave_room_for_others(
     for connection in idle:
         connection.sendall(bytes([0x7E]) + bytes(5_000))
     assert status(rekindle, address)["info"]["version"] == "0.1.0"
+    # A fourth takes the last place; ten seconds later it has to go, for it never said anything of use.
+    idle.append(controller.connect())
+    time.sleep(12)
+    assert status(rekindle, address)["info"]["version"] == "0.1.0"
     for connection in idle:
         connection.close()
 

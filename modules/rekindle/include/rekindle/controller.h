@@ -76,6 +76,8 @@ int rekindle_store_remove(uint8_t file);
 /** Listens, from now on and whatever the network does. */
 int rekindle_clients_listen(void);
 uint8_t rekindle_client_state(uint8_t client);
+/** It has sent a whole frame: its place is not given to another one for a while. */
+void rekindle_client_heard(uint8_t client);
 /** Takes what has arrived; 0 if nothing has. */
 size_t rekindle_client_read(uint8_t client, uint8_t *data, size_t capacity);
 /** Sends all of @p data, now or when the connection takes it. A client that takes too little is given up. */

@@ -26,8 +26,9 @@
 
 /* How often a thread that waits for bytes looks whether its client was given up. */
 #define LOOK_MS 500
-/* A client that was silent for so long makes room for one that comes. */
+/* A client from which no whole frame came for so long makes room for one that comes; one that never sent any, sooner. */
 #define SILENT_MS 60000
+#define GREET_MS  10000
 
 struct client {
 	/* One of REKINDLE_CLIENT_*. */
@@ -35,7 +36,8 @@ struct client {
 	/* It is to go. */
 	atomic_t dropped;
 	int fd;
-	int64_t heard_ms;
+	/* When its last frame came, in milliseconds since boot that wrap around. */
+	atomic_t heard_ms;
 	struct ring_buf rx;
 	struct ring_buf tx;
 	/* A connection, or its end, for the place's thread. */
@@ -81,7 +83,6 @@ static void attend(struct client *client)
 			return;
 		}
 		if (n > 0) {
-			client->heard_ms = k_uptime_get();
 			rekindle_wake();
 		} else if (room == 0U) {
 			(void)k_sem_take(&client->room, K_MSEC(LOOK_MS));
@@ -120,6 +121,11 @@ static struct client *find_free(void)
 	return NULL;
 }
 
+static uint32_t silent_ms(const struct client *client)
+{
+	return k_uptime_get_32() - (uint32_t)atomic_get(&client->heard_ms);
+}
+
 /* A place for a connection; where all are taken, that of a client which was silent for long. */
 static struct client *make_room(void)
 {
@@ -130,11 +136,11 @@ static struct client *make_room(void)
 		return client;
 	}
 	for (size_t i = 1; i < CLIENTS; i++) {
-		if (clients[i].heard_ms < oldest->heard_ms) {
+		if (silent_ms(&clients[i]) > silent_ms(oldest)) {
 			oldest = &clients[i];
 		}
 	}
-	if (k_uptime_get() - oldest->heard_ms < SILENT_MS) {
+	if (silent_ms(oldest) < SILENT_MS) {
 		return NULL;
 	}
 	(void)atomic_set(&oldest->dropped, 1);
@@ -182,7 +188,7 @@ static void admit(int listener, uint8_t kind)
 		return;
 	}
 	client->fd = fd;
-	client->heard_ms = k_uptime_get();
+	(void)atomic_set(&client->heard_ms, (atomic_val_t)(k_uptime_get_32() - (SILENT_MS - GREET_MS)));
 	(void)atomic_set(&client->state, kind);
 	k_sem_give(&client->given);
 	rekindle_wake();
@@ -243,6 +249,13 @@ int rekindle_clients_listen(void)
 			      INT_TO_POINTER(tcp), INT_TO_POINTER(web), NULL, priority, 0, K_NO_WAIT);
 	(void)k_thread_name_set(&door, "rekindle door");
 	return 0;
+}
+
+void rekindle_client_heard(uint8_t client)
+{
+	if (client < CLIENTS) {
+		(void)atomic_set(&clients[client].heard_ms, (atomic_val_t)k_uptime_get_32());
+	}
 }
 
 uint8_t rekindle_client_state(uint8_t client)

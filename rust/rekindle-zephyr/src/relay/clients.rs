@@ -100,6 +100,7 @@ impl Place {
             let Some(byte) = self.input.byte(read) else { return false };
             let Some(byte) = self.unwrapped(client, byte) else { continue };
             if let Some(Ok(packet)) = self.input.decoder.push(byte) {
+                ffi::rekindle_client_heard(client);
                 core.from_client(now_ms, client, packet.address, packet.payload);
             }
         }

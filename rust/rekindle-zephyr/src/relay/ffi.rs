@@ -33,6 +33,7 @@ unsafe extern "C" {
 
     pub(crate) safe fn rekindle_clients_listen() -> i32;
     pub(crate) safe fn rekindle_client_state(client: u8) -> u8;
+    pub(crate) safe fn rekindle_client_heard(client: u8);
     pub(crate) fn rekindle_client_read(client: u8, data: *mut u8, capacity: usize) -> usize;
     pub(crate) fn rekindle_client_write(client: u8, data: *const u8, len: usize);
     pub(crate) safe fn rekindle_clients_flush() -> bool;
