@@ -195,7 +195,7 @@ fn wrong_targets_are_explained_and_never_repeat_a_password() {
         ("tcp://", "names no host"),
         ("tcp://host:0", "not a port"),
         ("serial:///dev/ttyS0?baud=fast", "not a baud rate"),
-        ("wss://host/fusain", "TLS"),
+        ("https://host/fusain", "not a target URL"),
         ("ws://user:secret@host/fusain", "REKINDLE_PASSWORD"),
     ] {
         for command in ["status", "abort", "activate"] {
