@@ -75,6 +75,7 @@ int rekindle_store_remove(uint8_t file);
 
 /** Listens, from now on and whatever the network does. */
 int rekindle_clients_listen(void);
+/** One of these; what is none of them asks for nothing. */
 uint8_t rekindle_client_state(uint8_t client);
 /** It has sent a whole frame: its place is not given to another one for a while. */
 void rekindle_client_heard(uint8_t client);

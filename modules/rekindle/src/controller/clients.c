@@ -30,8 +30,11 @@
 #define SILENT_MS 60000
 #define GREET_MS  10000
 
+/* A state behind those of REKINDLE_CLIENT_*: let go of, its thread is closing the connection. */
+#define CLIENT_LEAVING (REKINDLE_CLIENT_GONE + 1)
+
 struct client {
-	/* One of REKINDLE_CLIENT_*. */
+	/* One of REKINDLE_CLIENT_*, or CLIENT_LEAVING. */
 	atomic_t state;
 	/* It is to go. */
 	atomic_t dropped;
@@ -58,10 +61,11 @@ static K_THREAD_STACK_DEFINE(door_stack, CONFIG_REKINDLE_CONTROLLER_CLIENT_STACK
 static int receive(struct client *client, uint8_t *place, uint32_t room)
 {
 	struct zsock_pollfd ready = {.fd = client->fd, .events = ZSOCK_POLLIN};
-	ssize_t n;
+	ssize_t n = zsock_poll(&ready, 1, LOOK_MS);
 
-	if (zsock_poll(&ready, 1, LOOK_MS) <= 0) {
-		return 0;
+	if (n <= 0) {
+		/* Who cannot be waited for has to go: trying again at once would let nobody else run. */
+		return (int)n;
 	}
 	n = zsock_recv(client->fd, place, room, ZSOCK_MSG_DONTWAIT);
 	if (n > 0) {
@@ -188,6 +192,8 @@ static void admit(int listener, uint8_t kind)
 		return;
 	}
 	client->fd = fd;
+	/* make_room() may have given up the one before in the moment in which it had gone by itself. */
+	(void)atomic_set(&client->dropped, 0);
 	(void)atomic_set(&client->heard_ms, (atomic_val_t)(k_uptime_get_32() - (SILENT_MS - GREET_MS)));
 	(void)atomic_set(&client->state, kind);
 	k_sem_give(&client->given);
@@ -209,6 +215,8 @@ static void watch_door(void *p1, void *p2, void *p3)
 		for (size_t i = 0; i < ARRAY_SIZE(doors); i++) {
 			if ((doors[i].revents & ZSOCK_POLLIN) != 0) {
 				admit(doors[i].fd, kinds[i]);
+			} else if (doors[i].revents != 0) {
+				(void)k_msleep(100);
 			}
 		}
 	}
@@ -350,7 +358,8 @@ void rekindle_client_drop(uint8_t client)
 
 void rekindle_client_release(uint8_t client)
 {
-	if (client < CLIENTS && atomic_get(&clients[client].state) == REKINDLE_CLIENT_GONE) {
+	/* Once: closing can wait for the network, and a second giving would be taken for the next connection. */
+	if (client < CLIENTS && atomic_cas(&clients[client].state, REKINDLE_CLIENT_GONE, CLIENT_LEAVING)) {
 		k_sem_give(&clients[client].given);
 	}
 }
