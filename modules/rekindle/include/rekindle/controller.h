@@ -104,7 +104,10 @@ void rekindle_own_put(const uint8_t *data, size_t len);
 /** Takes what the receiver has sent; 0 if nothing. */
 size_t rekindle_own_take(uint8_t *data, size_t capacity);
 
-/** Copies the public key of this number (SubjectPublicKeyInfo in DER); its length, 0 if there is none. */
+/**
+ * Copies the public key of this number (SubjectPublicKeyInfo in DER); its length, 0 if there is none. Of one that is
+ * longer than @p capacity nothing is copied.
+ */
 size_t rekindle_trusted_key(uint8_t number, uint8_t *der, size_t capacity);
 
 /**

@@ -294,6 +294,7 @@ fn trusted_key(number: u8) -> Result<Option<TrustedKey>, ControllerError> {
     if len == 0 {
         return Ok(None);
     }
+    // One that is longer than any that can be used is as good as empty.
     let key = PublicKey::from_spki_der(der.get(..len).unwrap_or_default());
     let key = key.map_err(|_| ControllerError::Key(number))?;
     Ok(Some(TrustedKey { key, revoked: false }))
