@@ -233,6 +233,7 @@ def test_a_controller_killed_mid_forward_goes_on(
     before = max(map(int, re.findall(r"update: (\d+) of", appliances[0].console())), default=0)
     assert "update: verified" not in appliances[0].console(), "the cut came too late"
     time.sleep(rng.uniform(0.1, 2))
+    cut = len(wire.sent)
     controller.power_on()
     result = running.finish()
     print(result)
@@ -247,6 +248,8 @@ def test_a_controller_killed_mid_forward_goes_on(
     sent = sum(length for _, length in chunks)
     print(f"{before} bytes were acknowledged at the cut; {sent} of {size} went over the bus, heads included")
     assert sent < 1.5 * size
+    again = [end for message in wire.sent[cut:] if (end := data_end(message)) is not None and end <= before]
+    assert not again, f"{before} bytes were on the appliance's flash, and these ends came again: {again}"
 
 
 def test_the_controller_updates_itself(
