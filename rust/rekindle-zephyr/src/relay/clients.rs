@@ -15,13 +15,15 @@ const BYTES_A_TURN: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Place {
     open: bool,
+    /// The controller did not want what it had next.
+    held: bool,
     input: Input,
     /// It speaks WebSocket.
     web: Option<Server>,
 }
 
 impl Place {
-    pub(super) const EMPTY: Self = Self { open: false, input: Input::new(), web: None };
+    pub(super) const EMPTY: Self = Self { open: false, held: false, input: Input::new(), web: None };
 }
 
 /// All places.
@@ -52,6 +54,7 @@ impl Clients {
                     more |= place.take(now_ms, client, core);
                 }
                 ffi::CLIENT_GONE => {
+                    place.held = false;
                     if core::mem::take(&mut place.open) {
                         core.client_closed(client);
                         gone(client);
@@ -62,6 +65,11 @@ impl Clients {
             }
         }
         more
+    }
+
+    /// Whether something that was held back is wanted now.
+    pub(super) fn waits(&self, core: &Core) -> bool {
+        self.places.iter().zip(0..).any(|(place, client)| place.held && core.wants(client))
     }
 
     /// Sends one frame.
@@ -89,7 +97,8 @@ impl Place {
     /// Takes bytes for as long as the controller wants this client's. True if there may be more that it wants.
     fn take(&mut self, now_ms: u64, client: u8, core: &mut Core) -> bool {
         for _ in 0..BYTES_A_TURN {
-            if !core.wants(client) {
+            self.held = !core.wants(client);
+            if self.held {
                 return false;
             }
             // SAFETY: `bytes` is valid for `bytes.len()` writes for the call and the shim keeps

@@ -190,21 +190,26 @@ impl Controller {
         let now_ms = system::uptime_ms();
         let Self { core, clients, own, .. } = self;
         let more = clients.turn(now_ms, core, |client| own.forget(client));
-        self.hear(now_ms);
-        let pause_ms = if more { 0 } else { PAUSE_MS };
-        let pause_ms = self.carry_out(now_ms, keeper).min(pause_ms);
+        let more = self.hear(now_ms) || more;
+        let pause_ms = self.carry_out(now_ms, keeper);
+        // What is here already wakes nobody.
+        let pause_ms = if more || self.clients.waits(self.core) { 0 } else { pause_ms };
         let pause_ms = if ffi::rekindle_clients_flush() { pause_ms.min(FLUSH_MS) } else { pause_ms };
         ffi::rekindle_limit_pause(u32::try_from(pause_ms).unwrap_or(0));
         self.device.turn(&mut Receiver(keeper));
     }
 
-    /// Takes in what bus and receiver have said.
-    fn hear(&mut self, now_ms: u64) {
+    /// Takes in what bus and receiver have said. True if they may have said more.
+    fn hear(&mut self, now_ms: u64) -> bool {
+        let mut more = true;
         for _ in 0..BYTES_A_TURN {
             if !self.core.wants_link() {
                 break;
             }
-            let Some(byte) = self.bus.byte() else { break };
+            let Some(byte) = self.bus.byte() else {
+                more = false;
+                break;
+            };
             if let Some(Ok(packet)) = self.bus.input.decoder.push(byte) {
                 self.core.from_link(now_ms, 0, packet.address, packet.payload);
             }
@@ -218,6 +223,7 @@ impl Controller {
                 self.core.answer(client, address, packet.payload);
             }
         }
+        more || !self.core.wants_link()
     }
 
     /// Does what the core wants done; milliseconds until it wants more.
