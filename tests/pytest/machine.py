@@ -229,8 +229,9 @@ class Machine:
         with contextlib.suppress(TimeoutError):
             self.wait_console(r"(?m)^> ", timeout=5)
         patience = 0.5
+        # An answer to an earlier try counts, however late: some are given once.
+        since = self.console_size()
         while True:
-            since = self.console_size()
             self.type(command)
             with contextlib.suppress(TimeoutError):
                 return self.wait_console(answer, since, timeout=patience)

@@ -26,6 +26,9 @@
  */
 #define RESERVED_BLOCKS 24
 
+/* How often what is there is asked for before it is given up and the partition is formatted. */
+#define MOUNT_TRIES 3
+
 static const char *const names[REKINDLE_STORE_FILES] = {
 	MOUNT_POINT "/image", MOUNT_POINT "/state", MOUNT_POINT "/state.new",
 	MOUNT_POINT "/audit", MOUNT_POINT "/audit.old",
@@ -39,6 +42,20 @@ static struct fs_mount_t mount = {
 	.storage_dev = (void *)FIXED_PARTITION_ID(files_partition),
 	.mnt_point = MOUNT_POINT,
 };
+
+/* Zephyr formats whatever it cannot mount. A passing fault of the flash must not cost the roster and the record of root
+ * mode, so that is left to the last try.
+ */
+static int mount_store(void)
+{
+	int rc = -EIO;
+
+	for (int i = 0; rc != 0 && i < MOUNT_TRIES; i++) {
+		mount.flags = (i + 1 < MOUNT_TRIES) ? FS_MOUNT_FLAG_NO_FORMAT : 0;
+		rc = fs_mount(&mount);
+	}
+	return rc;
+}
 
 static struct fs_file_t file_open;
 /* Number of the open file, or -1. */
@@ -91,7 +108,7 @@ int rekindle_store_open(uint32_t *room)
 	struct fs_statvfs stat;
 	struct fs_dirent image;
 	uint64_t bytes;
-	int rc = fs_mount(&mount);
+	int rc = mount_store();
 
 	if (rc != 0) {
 		return rc;

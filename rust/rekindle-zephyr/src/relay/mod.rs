@@ -229,6 +229,8 @@ impl Controller {
     /// Does what the core wants done; milliseconds until it wants more.
     fn carry_out(&mut self, now_ms: u64, keeper: &mut impl Keeper) -> u64 {
         for _ in 0..OUTPUTS_A_TURN {
+            // Each can take a second, on a bus that takes nothing or with a sector to erase.
+            system::feed_watchdog();
             match self.core.poll(now_ms) {
                 Output::Store(op) => {
                     let result = self.store.perform(&op);
