@@ -100,6 +100,10 @@ class Running:
         self.process.wait()
 
 
+# Fusain's number for an idle appliance.
+IDLE = 1
+
+
 class Rekindle:
     """Commands to the device behind `url`."""
 
@@ -161,3 +165,10 @@ class Rekindle:
         result = self.run("status", *self.to_device())
         assert result.exit_code == DONE, result
         return result.done
+
+    def wait_idle(self, timeout: float = 60.0) -> None:
+        """Until the appliance takes commands: it has come up, or has ended what it did."""
+        end = time.monotonic() + timeout
+        while (state := self.status()["info"]["appliance_state"]) != IDLE:
+            assert time.monotonic() < end, f"the appliance stays in state {state}"
+            time.sleep(0.1)

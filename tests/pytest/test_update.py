@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import frames
@@ -150,6 +149,7 @@ def test_nothing_is_written_while_the_appliance_works(
     machine: Machine, images: Images, rekindle: Rekindle
 ):
     image = images.make("1.0.0")
+    rekindle.wait_idle()
     frames.send(machine.port, frames.state_command(rekindle.address, frames.FAN))
     machine.wait_console(r"command, mode 1")
     slot1 = machine.read_flash("slot1")
@@ -161,5 +161,5 @@ def test_nothing_is_written_while_the_appliance_works(
     # Idle again, and cooled down, it takes the update.
     frames.send(machine.port, frames.state_command(rekindle.address, frames.IDLE))
     machine.wait_console(r"command, mode 0")
-    time.sleep(1)
+    rekindle.wait_idle()
     assert_confirmed(rekindle.push(image), "1.0.0")
