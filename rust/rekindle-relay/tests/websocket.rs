@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The device's WebSocket against a host's library.
 
-#![cfg(feature = "websocket")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use rekindle_relay::websocket::{HEAD_MAX, Server, Step};
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ impl Line {
     fn say(&self, message: &[u8]) {
         let mut ends = self.0.lock().unwrap();
         assert!(ends.server.is_open());
-        let (head, len) = Server::head(message.len() as u16);
+        let (head, len) = Server::head(u16::try_from(message.len()).unwrap());
         assert!(len <= HEAD_MAX);
         ends.to_client.extend(head[..len].iter().chain(message));
     }
@@ -104,7 +104,7 @@ fn messages_of_every_length_go_both_ways() {
     let mut socket = socket.unwrap();
     let mut sent = Vec::new();
     for len in [0, 1, 125, 126, 252, 65_535, 65_536, 70_000] {
-        let message: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let message: Vec<u8> = (0..=250).cycle().take(len).collect();
         sent.extend(&message);
         socket.send(Message::binary(message)).unwrap();
     }
