@@ -553,14 +553,13 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// The stored image is of no use: everybody who waited for it has waited in vain.
     pub(crate) fn drop_session(&mut self, outcome: RosterOutcome, cause: Cause) {
         for slot in 0..N {
-            match self.roster.get(slot).map(|device| device.stage) {
-                // It has been asked to install it, and may yet come up with it: nobody knows.
-                Some(Stage::Activating) => self.settle(slot, RosterOutcome::Unknown, cause),
-                Some(stage) if !matches!(stage, Stage::None | Stage::Settled) => {
-                    self.settle(slot, outcome, cause);
-                }
-                _ => {}
-            }
+            let Some(device) = self.roster.get_mut(slot).filter(|device| device.needs_image()) else {
+                continue;
+            };
+            device.abort = device.holds_image();
+            // It has been asked to install it, and may yet come up with it: nobody knows.
+            let open = device.stage == Stage::Activating;
+            self.settle(slot, if open { RosterOutcome::Unknown } else { outcome }, cause);
         }
         self.drop_unneeded();
     }
@@ -580,8 +579,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.outbox.event(Event::Removed);
     }
 
-    /// It is over for one appliance.
+    /// It is over for one appliance. Nothing that was under way for it goes on: the next image may be another one.
     pub(crate) fn settle(&mut self, slot: usize, outcome: RosterOutcome, cause: Cause) {
+        self.stop_transfer(slot);
         let Some(device) = self.roster.get_mut(slot) else { return };
         device.settle(outcome, cause);
         self.meta.touch();

@@ -194,7 +194,15 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     }
 
     pub(crate) fn intake_done(&mut self, result: Result<&[u8], StoreFault>) {
-        let Ok(bytes) = result else { return self.intake_failed() };
+        let bytes = match (result, self.intake.step) {
+            (Ok(bytes), _) => bytes,
+            // What cannot be compared is a frame that was lost: nothing of the image is.
+            (Err(_), Step::Compare { .. }) => {
+                self.intake.step = Step::Idle;
+                return;
+            }
+            (Err(_), _) => return self.intake_failed(),
+        };
         match self.intake.step {
             Step::Append { len } => self.appended(len),
             Step::Sync => {
@@ -348,8 +356,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             let Some(device) = self.roster.get_mut(slot).filter(|device| device.needs_image()) else {
                 continue;
             };
-            // It holds an image that nobody will activate.
-            device.abort = device.stage == Stage::Ready;
+            device.abort = device.holds_image();
             self.settle(slot, RosterOutcome::Cancelled, Cause::None);
         }
         self.session = None;
@@ -554,10 +561,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// Takes an appliance's plan back, and makes it give up what it has received.
     pub(crate) fn cancel(&mut self, slot: usize) {
-        self.stop_transfer(slot);
         if let Some(device) = self.roster.get_mut(slot) {
-            let begun = device.stage == Stage::Queued && device.offset > 0;
-            device.abort = begun || matches!(device.stage, Stage::Transferring | Stage::Ready);
+            device.abort = device.holds_image();
         }
         self.settle(slot, RosterOutcome::Cancelled, Cause::None);
     }

@@ -109,6 +109,15 @@ impl Device {
         !matches!(self.stage, Stage::None | Stage::Settled)
     }
 
+    /// It has received an image, or a part of one, that nobody would activate if the plan ended now.
+    pub(crate) const fn holds_image(&self) -> bool {
+        match self.stage {
+            Stage::Transferring | Stage::Ready => true,
+            Stage::Queued => self.offset > 0,
+            Stage::None | Stage::Waiting | Stage::Activating | Stage::Settled => false,
+        }
+    }
+
     /// Begins a new plan for it; what became of the one before stays on record until this one is settled.
     pub(crate) fn plan(&mut self, auto: bool, mode: Mode) {
         self.stage = Stage::Waiting;

@@ -6,7 +6,10 @@ mod common;
 
 use common::*;
 use fusain::relay::{Campaign, Cause, Relay as Operation, RosterOutcome, Stage, Stored};
-use fusain::{Address, Constraint, Message, Mode, OtaActivate, OtaState, OtaStatus, Reason, StateReject};
+use fusain::{
+    Address, Constraint, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus, Reason,
+    StateReject,
+};
 use mcuboot_image::sign::SigningKey;
 use rekindle_relay::*;
 use rekindle_session::sender::{Completion, Plan};
@@ -231,7 +234,7 @@ fn another_image_waits_until_nobody_needs_the_first() {
     let busy = StateReject::because(1, Reason::UpdateInProgress);
     assert_eq!(Message::decode(&answer), Ok(Message::StateReject(busy)));
     // A push of it is told the same.
-    let start = fusain::OtaStart { size: size.into(), digest: digest(&other), version: None, slot: None };
+    let start = OtaStart { size: size.into(), digest: digest(&other), version: None, slot: None };
     bench.client(1, appliance, &Message::OtaStart(start));
     let (_, answer) = bench.answer(1);
     assert!(matches!(Message::decode(&answer), Ok(Message::StateReject(r)) if r.reason == Some(4)));
@@ -296,4 +299,84 @@ fn the_controller_itself_comes_last() {
     bench.relay.answer(2, Address::STATELESS, &payload[..len]);
     bench.run();
     assert_eq!(bench.answer(2), (Address::STATELESS, payload[..len].to_vec()));
+}
+
+#[test]
+fn a_chunk_that_cannot_be_compared_costs_nobody_the_image() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let [served, next] = [0xA0, 0xA1].map(|address| bench.add(0, address, signed(1, &key)));
+    bench.pass(2_000);
+    add(&mut bench, &image, served);
+    bench.gently = true;
+    upload(&mut bench, &image, served);
+    while bench.entry(served).offset < 1_000 {
+        bench.step(u64::MAX);
+    }
+    assert_eq!(bench.entry(served).stage, Stage::Transferring);
+    // Another client brings what is here already, and the store cannot be read where it would be compared.
+    let size = image.len().try_into().unwrap();
+    let start = OtaStart { size, digest: digest(&image), version: None, slot: None };
+    bench.client(1, next, &Message::OtaStart(start));
+    bench.pass(10);
+    bench.take(1);
+    bench.store.failing = Some(|op| matches!(op, StoreOp::Read { file: File::Image, offset: 0, .. }));
+    let chunk = Message::OtaData(OtaData { offset: 0, data: &image[..96] });
+    bench.client(1, next, &chunk);
+    assert_eq!(bench.take(1), [], "as if the frame had been lost");
+    bench.store.failing = None;
+    bench.client(1, next, &chunk);
+    let (_, answer) = bench.answer(1);
+    let status =
+        OtaStatus { state: OtaState::Received, offset: Some(image.len().try_into().unwrap()), version: None };
+    assert_eq!(Message::decode(&answer), Ok(Message::OtaStatus(status)));
+    add(&mut bench, &image, next);
+    bench.gently = false;
+    settle(&mut bench);
+    for address in [served, next] {
+        assert_eq!(bench.entry(address).outcome, RosterOutcome::Confirmed);
+    }
+}
+
+#[test]
+fn what_was_under_way_for_a_refused_image_does_not_go_on_with_the_next_one() {
+    let [old_key, new_key] = core::array::from_fn(|_| SigningKey::generate_p256().unwrap());
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&old_key), trust(&new_key)]);
+    let [away, half, other] = [(0, 0xA0), (1, 0xB0), (1, 0xB1)]
+        .map(|(link, address)| bench.add(link, address, signed(1, &old_key)));
+    bench.pass(2_000);
+    let first = signed(2, &old_key);
+    for address in [away, half] {
+        add(&mut bench, &first, address);
+    }
+    bench.station(away).unplugged = true;
+    bench.gently = true;
+    upload(&mut bench, &first, half);
+    while bench.entry(half).offset < 1_000 {
+        bench.step(u64::MAX);
+    }
+    assert_eq!(bench.entry(half).stage, Stage::Transferring);
+    // One is being asked how it is, one has a part of the image: its key is revoked.
+    bench.relay.set_keys(Keys::new(&[trust(&new_key)]).unwrap());
+    bench.pass(1_000);
+    for address in [away, half] {
+        assert_eq!(bench.entry(address).cause, Cause::SignatureInvalid);
+    }
+    assert!(bench.sent_to(half).contains(&0x4F), "it is told to give that part up");
+    bench.gently = false;
+    bench.station(away).unplugged = false;
+    bench.down.clear();
+    let second = signed(3, &new_key);
+    add(&mut bench, &second, other);
+    upload(&mut bench, &second, other);
+    settle(&mut bench);
+    assert_eq!(bench.entry(other).outcome, RosterOutcome::Confirmed);
+    for address in [away, half] {
+        let commands: Vec<u8> =
+            bench.sent_to(address).into_iter().filter(|code| (0x40..0x44).contains(code)).collect();
+        assert_eq!(commands, [], "{address} was not to get it");
+        let endpoint = bench.station(address).appliance.endpoint().unwrap();
+        assert_eq!(endpoint.ota_state(), OtaState::Idle, "{address} holds nothing of the first");
+    }
 }
