@@ -12,6 +12,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use minicbor::data::Int;
 
 use crate::cbor::{Items, major};
+use crate::relay::Relay;
 use crate::{
     Address, Command, DecodeError, Decoder, EXTENSION_MAGIC, EXTENSION_VERSION, Extension, ExtensionRequest,
     FRAME_MAX, FrameError, GAP_MS, Message, OtaData, PAYLOAD_MAX, SerialDecoder, encode_frame, message_code,
@@ -155,6 +156,7 @@ pub fn payload(bytes: &[u8]) {
     let message = Message::decode(bytes);
     let command = Command::decode(bytes);
     agree(&message, &command);
+    relay(&message, bytes);
     match message {
         Ok(message) => {
             assert_eq!(message_code(bytes), Ok(message.code()));
@@ -196,6 +198,53 @@ fn agree(
         (Err(a), Err(b)) => assert_eq!(a, b),
         (command, message) => unreachable!("{command:?} against {message:?}"),
     }
+}
+
+/// [`Relay`] reads only what is an extension message to [`Message`], and what it reads survives another round.
+fn relay(message: &core::result::Result<Message<'_>, DecodeError>, bytes: &[u8]) {
+    match Relay::decode(bytes) {
+        Ok(Relay::Other) => {}
+        Ok(operation) => {
+            let ours = matches!(message, Ok(Message::Extension(Extension::Other { magic, version, .. }))
+                if *magic == EXTENSION_MAGIC && *version == EXTENSION_VERSION);
+            assert!(ours, "{operation:?} is {message:?}");
+            relay_round_trip(&operation);
+        }
+        Err(DecodeError::Envelope) => assert!(message_code(bytes).is_err()),
+        Err(DecodeError::OtherCode { code }) => {
+            assert!(code != Extension::CODE && message_code(bytes) == Ok(code));
+        }
+        Err(DecodeError::Payload { code } | DecodeError::Field { code, .. }) => {
+            assert!(code == Extension::CODE && message_code(bytes) == Ok(code));
+        }
+    }
+}
+
+/// Any operation of a controller: what was encoded decodes to the same, also as another implementation writes it.
+pub fn relays(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    while let (false, Ok(operation)) = (u.is_empty(), Relay::arbitrary(&mut u)) {
+        let bytes = relay_round_trip(&operation);
+        payload(&bytes);
+        let Ok(Some(rewritten)) = rewrite(&bytes, &mut u) else { continue };
+        if rewritten.len() <= PAYLOAD_MAX {
+            let decoded = Relay::decode(&rewritten);
+            assert_eq!(decoded, Ok(operation), "as {rewritten:02x?}");
+            payload(&rewritten);
+        }
+    }
+}
+
+/// Encodes an operation, decodes it, and returns its bytes.
+fn relay_round_trip(operation: &Relay) -> Vec<u8> {
+    let mut out = [0; PAYLOAD_MAX];
+    let length = match operation.encode(&mut out) {
+        Ok(length) => length,
+        Err(error) => unreachable!("{operation:?}: {error}"),
+    };
+    let bytes = out.get(..length).unwrap_or_default();
+    assert_eq!(Relay::decode(bytes), Ok(*operation));
+    bytes.to_vec()
 }
 
 /// Any message: what was encoded decodes to the same message.
@@ -349,6 +398,11 @@ fn likely(u: &mut Unstructured<'_>, code: u8, key: u64, out: &mut Vec<u8>) -> Re
     match (u.int_in_range(0..=9)?, code, key) {
         (0..=6, Extension::CODE, 0) => head(major::UNSIGNED, u64::from(EXTENSION_MAGIC), u, out),
         (0..=6, Extension::CODE, 1) => head(major::UNSIGNED, u64::from(EXTENSION_VERSION), u, out),
+        // The operations of a device, and those of a controller.
+        (0..=6, Extension::CODE, 2) => {
+            let operation = *u.choose(&[0, 1, 2, 3, 16, 17, 18, 19, 20, 21])?;
+            head(major::UNSIGNED, operation, u, out)
+        }
         (0..=3, ..) => {
             let number = u.int_in_range(0..=8)?;
             head(major::UNSIGNED, number, u, out)

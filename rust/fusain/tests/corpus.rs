@@ -36,3 +36,8 @@ fn payload() {
 fn peers() {
     replay("fusain_peers", fuzz::peers);
 }
+
+#[test]
+fn relays() {
+    replay("fusain_relays", fuzz::relays);
+}

@@ -11,8 +11,10 @@
 
 use std::time::Instant;
 
+use fusain::relay::Relay;
 use fusain::{
-    Address, Command, Decoder, FRAME_MAX, FrameError, Message, PAYLOAD_MAX, encode_frame, message_name,
+    Address, Command, Decoder, Extension, FRAME_MAX, FrameError, Message, PAYLOAD_MAX, encode_frame,
+    message_name,
 };
 
 /// A small generator of its own, so that a run is told by its seed alone (xorshift64*).
@@ -48,6 +50,7 @@ struct Tally {
     frame_errors: u64,
     messages: u64,
     commands: u64,
+    operations: u64,
     refused: u64,
 }
 
@@ -67,6 +70,11 @@ impl Tally {
             Err(_) => self.refused += 1,
         }
         self.commands += u64::from(matches!(Command::decode(packet.payload), Ok(Some(_))));
+        if let Ok(operation) = Relay::decode(packet.payload) {
+            let mut out = [0; PAYLOAD_MAX];
+            assert!(operation.encode(&mut out).is_ok());
+            self.operations += u64::from(operation != Relay::Other);
+        }
     }
 }
 
@@ -83,11 +91,17 @@ fn payload(random: &mut Random, codes: &[u8], payload: &mut [u8; PAYLOAD_MAX]) -
         1 => payload[3] = 0xA0 | random.below(4) as u8,
         // Keys in order, each with a value that some field may have: a good part of these are messages.
         _ => {
-            let entries = random.below(9) as u8;
+            let entries = random.below(13) as u8;
             payload[3] = 0xA0 | entries;
             let mut at = 4;
+            // Half of the extension messages are operations that somebody has.
+            let ours = code == Extension::CODE && random.below(2) == 0;
+            let operation = random.below(24) as u8;
             for key in 0..entries {
                 let value: &[u8] = match random.below(10) {
+                    _ if ours && key == 0 => &[0x1A, 0x52, 0x4B, 0x4E, 0x44],
+                    _ if ours && key == 1 => &[0x01],
+                    _ if ours && key == 2 => &[operation],
                     0..=4 => &[0x01],
                     5 => &[0xF5],
                     6 => &[0x19, 0x7D, 0x7E],
@@ -136,5 +150,11 @@ fn a_long_run_of_every_parser() {
         }
     }
     eprintln!("{tally:?} in {:.1} s", start.elapsed().as_secs_f64());
-    assert!(tally.frames > 0 && tally.messages > 0 && tally.commands > 0 && tally.refused > 0);
+    assert!(
+        tally.frames > 0
+            && tally.messages > 0
+            && tally.commands > 0
+            && tally.operations > 0
+            && tally.refused > 0
+    );
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary, Unstructured};
+use fusain::relay::Relay;
 use fusain::{Command, FRAME_MAX, Message, PAYLOAD_MAX, fuzz, message_name};
 use minicbor::data::Token;
 use proptest::prelude::*;
@@ -67,6 +68,11 @@ proptest! {
     }
 
     #[test]
+    fn what_peers_write_to_a_controller_decodes_to_the_same(data in bytes(800)) {
+        fuzz::relays(&data);
+    }
+
+    #[test]
     fn any_payload_is_survived(data in bytes(160)) {
         fuzz::payload(&data);
     }
@@ -95,6 +101,14 @@ proptest! {
         is_canonical(&out[..length]);
     }
 
+    #[test]
+    fn what_is_sent_to_a_controller_is_canonical(data in bytes(120)) {
+        let Ok(operation) = Relay::arbitrary(&mut Unstructured::new(&data)) else { return Ok(()) };
+        let mut out = [0; PAYLOAD_MAX];
+        let length = operation.encode(&mut out).unwrap();
+        is_canonical(&out[..length]);
+    }
+
     /// One bit of a good payload changed: an error or another message, never a panic.
     #[test]
     fn damage_behind_the_checksum_is_survived(data in bytes(200), at in 0..PAYLOAD_MAX, bit in 0..8) {
@@ -106,13 +120,18 @@ proptest! {
             fuzz::payload(&out[..length]);
             fuzz::payload(&out[..at % length]);
         }
+        let Ok(operation) = Relay::arbitrary(&mut Unstructured::new(&data)) else { return Ok(()) };
+        let length = operation.encode(&mut out).unwrap();
+        out[at % length] ^= 1_u8 << bit;
+        fuzz::payload(&out[..length]);
+        fuzz::payload(&out[..at % length]);
     }
 }
 
 /// The generator of the properties above reaches every type: otherwise they would prove less than they say.
 #[test]
 fn the_generator_makes_every_message() {
-    let (mut codes, mut commands) = (BTreeSet::new(), BTreeSet::new());
+    let (mut codes, mut commands, mut operations) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut seed = 1_u64;
     for _ in 0..20_000 {
         let data: Vec<u8> = core::iter::repeat_with(|| {
@@ -121,15 +140,23 @@ fn the_generator_makes_every_message() {
         })
         .take(300)
         .collect();
+        if let Ok(operation) = Relay::arbitrary(&mut Unstructured::new(&data)) {
+            operations.insert(first_word(&operation));
+        }
         let Ok(message) = Message::arbitrary(&mut Unstructured::new(&data)) else { continue };
         let Some(message) = fuzz::legal(message) else { continue };
         let mut out = [0; FRAME_MAX];
         let length = message.encode(&mut out).unwrap();
         codes.insert(message_name(message.code()));
         if let Ok(Some(command)) = Command::decode(&out[..length]) {
-            commands.insert(format!("{command:?}").split(['(', ' ']).next().unwrap().to_owned());
+            commands.insert(first_word(&command));
         }
     }
     assert_eq!(codes.len(), 34, "33 names and the unknown: {codes:?}");
     assert_eq!(commands.len(), 7, "{commands:?}");
+    assert_eq!(operations.len(), 7, "{operations:?}");
+}
+
+fn first_word(value: &impl core::fmt::Debug) -> String {
+    format!("{value:?}").split(['(', ' ']).next().unwrap().to_owned()
 }
