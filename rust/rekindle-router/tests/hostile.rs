@@ -198,6 +198,11 @@ fn malformed_upgrades_are_refused_and_oversized_messages_end_the_connection() {
     let mut answer = [0; 1024];
     let count = socket.read(&mut answer).unwrap();
     assert!(answer[..count].starts_with(b"HTTP/1.1 101"));
+    let mut frame = [0; fusain::FRAME_MAX];
+    let ping = fusain::Message::PingRequest.encode_frame(fusain::Address::STATELESS, &mut frame).unwrap();
+    // A message of one frame, under a mask of zeroes: now it is a client, and has minutes to say something else.
+    socket.write_all(&[&[0x82, 0x80 | ping as u8, 0, 0, 0, 0][..], &frame[..ping]].concat()).unwrap();
+    assert!(socket.read(&mut answer).unwrap() > ping, "the answer to the ping");
     let mut huge = vec![0x82, 0xFF];
     huge.extend((MESSAGE_MAX as u64 + 1).to_be_bytes());
     huge.extend([0; 4]);

@@ -14,7 +14,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 use common::*;
-use fusain::{Address, FRAME_MAX, Message, encode_frame};
+use fusain::{Address, FRAME_MAX, Message, OtaData, OtaStart, OtaState, encode_frame};
+use mcuboot_image::digest::Sha256;
 use rekindle_client::link::Link;
 
 /// Everything that comes within a time, as it comes.
@@ -115,5 +116,39 @@ fn a_link_that_comes_later_and_breaks_is_made_anew() {
         eventually("the appliance is asked", heard);
         running.await_appliances(1);
         drop(bus);
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_its_update_to_the_next_one_at_once() {
+    let desk = Desk::new();
+    let bus = Bus::new(&[0xA1], &signed(1, 9_000, &desk.key));
+    let running = Running::start(desk.settings("", &["url = \"tcp://127.0.0.1:0\""], &[&bus], ""));
+    running.await_appliances(1);
+    let appliance = Address::new(0xA1);
+    let image = signed(2, 9_000, &desk.key);
+    let start =
+        OtaStart { size: image.len() as u64, digest: Sha256::digest(&image), version: None, slot: None };
+    let ask = |link: &mut Link, message: &Message<'_>| {
+        link.send(appliance, message).unwrap();
+        let heard = listen(link, Duration::from_millis(200));
+        heard.iter().rfind(|(from, _)| *from == appliance).map(|(_, payload)| payload.clone())
+    };
+    let receiving = |answer: Option<Vec<u8>>| {
+        matches!(Message::decode(&answer.unwrap_or_default()), Ok(Message::OtaStatus(status))
+            if status.state == OtaState::Receiving)
+    };
+    let mut first = running.link();
+    let mut second = running.link();
+    assert!(receiving(ask(&mut first, &Message::OtaStart(start))));
+    let chunk = OtaData { offset: 0, data: &image[..96] };
+    assert!(receiving(ask(&mut first, &Message::OtaData(chunk))));
+    let busy = ask(&mut second, &Message::OtaStart(start)).unwrap();
+    assert!(matches!(Message::decode(&busy), Ok(Message::StateReject(_))), "{busy:02x?}");
+    // One that only fell silent would keep it for five seconds.
+    drop(first);
+    let gone = Instant::now();
+    while !receiving(ask(&mut second, &Message::OtaStart(start))) {
+        assert!(gone.elapsed() < Duration::from_secs(3), "it is kept for somebody who is gone");
     }
 }

@@ -93,6 +93,8 @@ fn an_image_is_signed_inspected_and_verified_with_either_algorithm() {
         assert_eq!(seen["tlvs"][1]["size"], 3);
         // With a status for 128 sectors of 4 bytes, the same image does not fit.
         run(&[&["sign", &body][..], &common, &more].concat()).says(3, "exceed the slot");
+        // A bootloader that overwrites keeps no status.
+        run(&[&["sign", &body][..], &common, &more, &["--overwrite-only"]].concat()).says(0, "1.2.3+4");
         run(&[&["sign", &body][..], &common, &["--custom-tlv", "0x10=00"]].concat()).says(2, "0x00a0");
     }
     let other = desk.path("key.pub.pem");
