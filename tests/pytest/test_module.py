@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module's CMake for applications in C: which Rust target, which toolchain, what is rebuilt."""
+"""The module's CMake: for applications in C which Rust target, which toolchain, what is rebuilt; for a controller what
+does not go with root mode."""
 
 from __future__ import annotations
 
@@ -134,3 +135,20 @@ def test_a_changed_rust_file_is_built_again(build: Build):
         assert "building the session" in would_build()
     finally:
         os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "shell",
+    ["SHELL_BACKEND_TELNET", "SHELL_BACKEND_WEBSOCKET", "SHELL_BACKEND_MQTT", "SHELL_BT_NUS", "MCUMGR_GRP_SHELL"],
+)
+def test_root_mode_is_out_of_a_networks_reach(tmp_path: Path, shell: str):
+    include = f"include({CMAKE}/root_mode.cmake)\n"
+    console = "set(CONFIG_SHELL_BACKEND_SERIAL y)\n"
+    reached = console + f"set(CONFIG_{shell} y)\n"
+    for act in ("BUTTON", "CUSTOM"):
+        root = f"set(CONFIG_REKINDLE_CONTROLLER_ROOT_{act} y)\n"
+        refused = run_script(tmp_path, root + reached + include)
+        assert refused.returncode != 0 and f"CONFIG_{shell} brings" in refused.stderr
+        assert run_script(tmp_path, root + console + include).returncode == 0
+    without = "set(CONFIG_REKINDLE_CONTROLLER_ROOT_NONE y)\n"
+    assert run_script(tmp_path, without + reached + include).returncode == 0
