@@ -36,11 +36,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             );
             return self.outbox.push(To::client(client), address, |out| reject.encode(out));
         }
-        if let Some(place) = self.receiver.payload.get_mut(..payload.len()) {
-            place.copy_from_slice(payload);
-            (self.receiver.client, self.receiver.address) = (client, address);
-            self.receiver.len = payload.len();
-        }
+        self.own.keep(client, address, payload);
     }
 
     fn operation_of(&mut self, client: u8, address: Address, operation: &Operation) {

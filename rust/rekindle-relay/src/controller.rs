@@ -2,7 +2,7 @@
 //! The controller as a whole: its inputs, its outputs, and whose turn it is with the store.
 
 use fusain::relay::{Cause, RosterOutcome, Stage, Stored};
-use fusain::{Address, Constraint, PAYLOAD_MAX};
+use fusain::{Address, Constraint};
 
 use crate::boot::Boot;
 use crate::campaign::Planned;
@@ -11,7 +11,8 @@ use crate::forward::LinkState;
 use crate::intake::Intake;
 use crate::judge::{Asks, Judge};
 use crate::meta::{Audit, Meta};
-use crate::outbox::{Outbox, To};
+use crate::outbox::Outbox;
+use crate::own::Own;
 use crate::policy::{Approved, Keys};
 use crate::port::{File, Port, StoreFault, StoreOp};
 use crate::record::{AuditKind, AuditRecord, Head, encode_device};
@@ -35,12 +36,8 @@ pub enum Output<'a> {
         payload: &'a [u8],
     },
     /// An update command for the controller itself, for the receiver that the driver runs beside this. What that
-    /// answers goes to the same client, from the same address, with [`Relay::answer`].
+    /// answers is passed on with [`Relay::answer`]; when it has answered all of them, [`Relay::receiver_rests`].
     ToReceiver {
-        /// Who sent it.
-        client: u8,
-        /// The address it was sent to.
-        address: Address,
         /// The command.
         payload: &'a [u8],
     },
@@ -104,15 +101,6 @@ pub(crate) enum Owner {
     Cleanup,
 }
 
-/// A command that waits to be handed to the controller's own receiver.
-#[derive(Debug)]
-pub(crate) struct ToReceiver {
-    pub(crate) client: u8,
-    pub(crate) address: Address,
-    pub(crate) len: usize,
-    pub(crate) payload: [u8; PAYLOAD_MAX],
-}
-
 /// A controller for `N` appliances on `L` links and `C` clients; see the [crate's documentation](crate).
 #[derive(Debug)]
 pub struct Relay<const N: usize = 16, const L: usize = 2, const C: usize = 4> {
@@ -134,7 +122,7 @@ pub struct Relay<const N: usize = 16, const L: usize = 2, const C: usize = 4> {
     /// The image file is to be removed.
     pub(crate) cleanup: bool,
     pub(crate) outbox: Outbox,
-    pub(crate) receiver: ToReceiver,
+    pub(crate) own: Own,
     /// A plan that is answered when it is durable.
     pub(crate) planned: Option<Planned>,
     op: Option<Owner>,
@@ -199,12 +187,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             audit: Audit::new(),
             cleanup: false,
             outbox: Outbox::new(),
-            receiver: ToReceiver {
-                client: 0,
-                address: Address::BROADCAST,
-                len: 0,
-                payload: [0; PAYLOAD_MAX],
-            },
+            own: Own::new(),
             planned: None,
             op: None,
             turn: 0,
@@ -221,11 +204,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         if let Some(event) = self.outbox.take_event() {
             return Output::Event(event);
         }
-        if self.receiver.len > 0 {
-            let len = core::mem::take(&mut self.receiver.len);
-            let ToReceiver { client, address, payload, .. } = &self.receiver;
-            let payload = payload.get(..len).unwrap_or_default();
-            return Output::ToReceiver { client: *client, address: *address, payload };
+        if self.own.is_next() {
+            return Output::ToReceiver { payload: self.own.take() };
         }
         let until_ms = Some(self.wake_ms());
         if self.outbox.has_frame() {
@@ -262,7 +242,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// clients and the links are not concerned.
     #[must_use]
     pub fn wants(&self, client: u8) -> bool {
-        self.boot.is_over() && self.outbox.room() >= 3 && self.receiver.len == 0 && !self.intake.holds(client)
+        self.boot.is_over() && self.outbox.room() >= 3 && !self.own.has_command() && !self.intake.holds(client)
     }
 
     /// Whether packets of a link may be given now.
@@ -355,13 +335,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     #[must_use]
     pub const fn audit_records(&self) -> u32 {
         self.audit.records()
-    }
-
-    /// Passes on what the controller's own receiver answers; to a client that is gone, nothing.
-    pub fn answer(&mut self, client: u8, address: Address, payload: &[u8]) {
-        if self.clients.has(client) {
-            self.outbox.pass(To::client(client), address, payload);
-        }
     }
 
     /// Moves everything on that can be moved on now.
@@ -605,9 +578,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.outbox.forget_client(client);
         self.planned = self.planned.filter(|planned| planned.client != client);
         self.intake.forget_client(client);
-        if self.receiver.client == client {
-            self.receiver.len = 0;
-        }
+        self.own.forget_client(client);
         for (_, device) in self.roster.iter_mut() {
             for place in [&mut device.requester, &mut device.asker] {
                 if *place == client {

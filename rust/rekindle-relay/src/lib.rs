@@ -40,6 +40,7 @@ mod intake;
 mod judge;
 mod meta;
 mod outbox;
+mod own;
 mod policy;
 mod port;
 mod probe;

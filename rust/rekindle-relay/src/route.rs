@@ -55,10 +55,6 @@ impl<const C: usize> Clients<C> {
         Self { clients: [None; C] }
     }
 
-    pub(crate) fn has(&self, client: u8) -> bool {
-        self.get(client).is_some()
-    }
-
     fn get(&self, client: u8) -> Option<&Client> {
         self.clients.get(usize::from(client))?.as_ref()
     }

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use fusain::relay::{Campaign, Cause, Relay as Operation, RosterOutcome, Stage, Stored};
 use fusain::{
-    Address, Constraint, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus, Reason,
+    Address, Constraint, Extension, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus, Reason,
     StateReject,
 };
 use mcuboot_image::sign::SigningKey;
@@ -279,7 +279,8 @@ fn the_controller_itself_comes_last() {
     add(&mut bench, &image, appliance);
     // Its own image may come, but it is not activated.
     bench.client(2, Address::new(0xC0), &Message::OtaQuery);
-    assert_eq!(bench.to_receiver.last().unwrap().1, Address::new(0xC0));
+    assert_eq!(Message::decode(bench.to_receiver.last().unwrap()), Ok(Message::OtaQuery));
+    bench.relay.receiver_rests();
     let activate = Message::OtaActivate(OtaActivate { mode: Mode::Test, reboot: true });
     let handed = bench.to_receiver.len();
     bench.client(2, Address::STATELESS, &activate);
@@ -296,7 +297,7 @@ fn the_controller_itself_comes_last() {
     let mut payload = [0; 114];
     let len = status.encode(&mut payload).unwrap();
     bench.take(2);
-    bench.relay.answer(2, Address::STATELESS, &payload[..len]);
+    bench.relay.answer(&payload[..len]);
     bench.run();
     assert_eq!(bench.answer(2), (Address::STATELESS, payload[..len].to_vec()));
 }
@@ -379,4 +380,62 @@ fn what_was_under_way_for_a_refused_image_does_not_go_on_with_the_next_one() {
         let endpoint = bench.station(address).appliance.endpoint().unwrap();
         assert_eq!(endpoint.ota_state(), OtaState::Idle, "{address} holds nothing of the first");
     }
+
+fn status(state: OtaState) -> Vec<u8> {
+    let mut payload = [0; fusain::PAYLOAD_MAX];
+    let len = OtaStatus { state, offset: None, version: None }.encode(&mut payload).unwrap();
+    payload[..len].to_vec()
+}
+
+#[test]
+fn the_receivers_answers_go_to_whoever_asked() {
+    let key = SigningKey::generate_p256().unwrap();
+    let own = Address::new(0xC0);
+    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[trust(&key)]);
+    bench.pass(2_000);
+    bench.up.clear();
+    // Two commands of one client are on their way to the receiver when another one asks, and the first once more.
+    bench.client(1, own, &Message::OtaQuery);
+    bench.client(1, own, &Message::OtaQuery);
+    bench.client(2, Address::STATELESS, &Message::Extension(Extension::InfoRequest));
+    assert_eq!(bench.to_receiver.len(), 2);
+    assert!(bench.relay.awaits_receiver());
+    assert!(!bench.relay.wants(1) && !bench.relay.wants(2), "who came later waits");
+    for state in [OtaState::Receiving, OtaState::Received] {
+        bench.relay.answer(&status(state));
+        bench.run();
+        assert_eq!(bench.answer(1), (own, status(state)));
+    }
+    assert_eq!(bench.to_receiver.len(), 2, "there may be more to say");
+    bench.relay.receiver_rests();
+    bench.run();
+    assert_eq!(bench.to_receiver.len(), 3);
+    assert!(bench.relay.wants(1) && !bench.relay.awaits_receiver());
+    bench.client(1, own, &Message::OtaQuery);
+    bench.relay.answer(&status(OtaState::Idle));
+    bench.run();
+    assert_eq!(bench.answer(2), (Address::STATELESS, status(OtaState::Idle)));
+    bench.relay.receiver_rests();
+    bench.run();
+    // The client whose turn it is goes, and another one comes in its place: what was for the one is not for the other.
+    bench.relay.client_closed(1);
+    bench.relay.client_opened(1);
+    bench.client(1, own, &Message::OtaQuery);
+    assert_eq!(bench.to_receiver.len(), 4);
+    bench.relay.answer(&status(OtaState::Activated));
+    bench.run();
+    assert_eq!(bench.up, []);
+    bench.relay.receiver_rests();
+    bench.run();
+    bench.relay.answer(&status(OtaState::Verified));
+    bench.run();
+    assert_eq!(bench.answer(1), (own, status(OtaState::Verified)));
+    // One that goes before its turn has come is not served, and keeps nobody.
+    bench.client(3, own, &Message::OtaQuery);
+    bench.relay.client_closed(3);
+    assert!(bench.relay.wants(1));
+    bench.relay.receiver_rests();
+    bench.run();
+    assert_eq!(bench.to_receiver.len(), 5);
 }

@@ -264,6 +264,12 @@ impl Appliance {
         self.held_len == 0 && self.event.is_none() && self.pending.iter().any(Option::is_none)
     }
 
+    /// Everything that came as a whole frame is answered, as far as it is answered at all.
+    #[must_use]
+    pub fn owes_nothing(&self) -> bool {
+        self.held_len == 0 && self.pending.iter().all(Option::is_none) && self.receiver.owes_nothing()
+    }
+
     /// The link was opened anew: whatever was begun on the old one is dropped.
     pub fn link_reset(&mut self) {
         let _ = self.decoder.reset();

@@ -263,6 +263,14 @@ impl Device {
         self.link.overruns()
     }
 
+    /// Every whole frame that the link has brought is answered, as far as it is answered at all. Only of use right behind
+    /// [`turn`](Self::turn), to whoever is the link's other end.
+    #[cfg(feature = "relay")]
+    pub(crate) fn owes_nothing(&self) -> bool {
+        // Quiet, the turn has looked at the link last, and found nothing.
+        self.quiet && self.next == self.end && self.appliance.owes_nothing()
+    }
+
     /// One turn of the device's loop: at most one flash operation or one frame, or a short
     /// sleep. Feeds the watchdog.
     // By itself, so that its buffers take no stack while the device starts, which needs the most.

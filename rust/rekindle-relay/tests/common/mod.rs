@@ -106,7 +106,7 @@ pub struct Bench {
     pub up: Vec<(u8, Address, Vec<u8>)>,
     /// Everything that went onto a link.
     pub down: Vec<(u8, Address, Vec<u8>)>,
-    pub to_receiver: Vec<(u8, Address, Vec<u8>)>,
+    pub to_receiver: Vec<Vec<u8>>,
     pub events: Vec<Event>,
     pub stations: Vec<Station>,
     /// Number of the store's operation before which power goes.
@@ -203,9 +203,7 @@ impl Bench {
                     let payload = payload.to_vec();
                     self.hear(link, address, &payload);
                 }
-                Output::ToReceiver { client, address, payload } => {
-                    self.to_receiver.push((client, address, payload.to_vec()));
-                }
+                Output::ToReceiver { payload } => self.to_receiver.push(payload.to_vec()),
                 Output::Event(event) => self.events.push(event),
                 Output::Wait { until_ms } => return until_ms,
             }

@@ -296,12 +296,13 @@ impl Bench {
                     let payload = payload.to_vec();
                     self.sent(port, address, &payload);
                 }
-                Output::ToReceiver { client, address, payload } => {
+                Output::ToReceiver { payload } => {
                     assert!(!payload.is_empty() && payload.len() <= PAYLOAD_MAX);
                     let state = OtaStatus { state: OtaState::Idle, offset: None, version: None };
                     let mut out = [0; PAYLOAD_MAX];
                     let len = state.encode(&mut out).unwrap();
-                    self.relay.answer(client, address, &out[..len]);
+                    self.relay.answer(&out[..len]);
+                    self.relay.receiver_rests();
                 }
                 Output::Event(Event::Approved { .. }) => self.reached.approved += 1,
                 Output::Event(Event::Settled(..)) => self.reached.settled += 1,

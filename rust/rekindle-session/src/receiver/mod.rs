@@ -349,6 +349,12 @@ impl Receiver {
             && self.wanted.stage.is_none()
     }
 
+    /// Every command that was given is done with, and no answer waits to be taken or for a quiet line.
+    #[must_use]
+    pub fn owes_nothing(&self) -> bool {
+        self.ready() && self.deferred.is_none()
+    }
+
     /// The state that OTA_STATUS reports.
     #[must_use]
     #[inline(never)]

@@ -39,9 +39,8 @@ impl Clients {
         Ok(Self { places })
     }
 
-    /// Takes in what has come: clients, their bytes, their ends. `gone` is told of ends. True if a client may have
-    /// more.
-    pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core, mut gone: impl FnMut(u8)) -> bool {
+    /// Takes in what has come: clients, their bytes, their ends. True if a client may have more.
+    pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core) -> bool {
         let mut more = false;
         for (place, client) in self.places.iter_mut().zip(0..) {
             match ffi::rekindle_client_state(client) {
@@ -57,7 +56,6 @@ impl Clients {
                     place.held = false;
                     if core::mem::take(&mut place.open) {
                         core.client_closed(client);
-                        gone(client);
                     }
                     ffi::rekindle_client_release(client);
                 }

@@ -75,19 +75,16 @@ impl Bus {
 pub(super) struct Own {
     pub(super) input: Input,
     /// Its address on the rings.
-    pub(super) address: Address,
-    /// Whoever sent it the last command, and to which address.
-    pub(super) asker: Option<(u8, Address)>,
+    address: Address,
 }
 
 impl Own {
     pub(super) const fn new(address: Address) -> Self {
-        Self { input: Input::new(), address, asker: None }
+        Self { input: Input::new(), address }
     }
 
     /// Hands a command on.
-    pub(super) fn put(&mut self, client: u8, address: Address, payload: &[u8]) {
-        self.asker = Some((client, address));
+    pub(super) fn put(&self, payload: &[u8]) {
         with_frame(self.address, payload, |frame| {
             // SAFETY: `frame` is valid for `frame.len()` reads for the call and the shim keeps
             // no pointer.
@@ -100,11 +97,6 @@ impl Own {
         // SAFETY: `bytes` is valid for `bytes.len()` writes for the call and the shim keeps no
         // pointer.
         self.input.byte(|bytes| unsafe { ffi::rekindle_own_take(bytes.as_mut_ptr(), bytes.len()) })
-    }
-
-    /// A client is gone: nothing is answered to it any more.
-    pub(super) fn forget(&mut self, client: u8) {
-        self.asker = self.asker.filter(|(asker, _)| *asker != client);
     }
 }
 

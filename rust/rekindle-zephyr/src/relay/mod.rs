@@ -188,12 +188,12 @@ impl Controller {
     /// One turn of the controller's loop: everything that can be done now, then a short sleep.
     pub fn turn(&mut self, keeper: &mut impl Keeper) {
         let now_ms = system::uptime_ms();
-        let Self { core, clients, own, .. } = self;
-        let more = clients.turn(now_ms, core, |client| own.forget(client));
+        let more = self.clients.turn(now_ms, self.core);
         let more = self.hear(now_ms) || more;
         let pause_ms = self.carry_out(now_ms, keeper);
         // What is here already wakes nobody.
-        let pause_ms = if more || self.clients.waits(self.core) { 0 } else { pause_ms };
+        let more = more || self.core.awaits_receiver() || self.clients.waits(self.core);
+        let pause_ms = if more { 0 } else { pause_ms };
         let pause_ms = if ffi::rekindle_clients_flush() { pause_ms.min(FLUSH_MS) } else { pause_ms };
         ffi::rekindle_limit_pause(u32::try_from(pause_ms).unwrap_or(0));
         self.device.turn(&mut Receiver(keeper));
@@ -215,12 +215,15 @@ impl Controller {
             }
         }
         while self.core.wants_link() {
-            let Some(byte) = self.own.byte() else { break };
-            let asker = self.own.asker;
-            if let Some(Ok(packet)) = self.own.input.decoder.push(byte)
-                && let Some((client, address)) = asker
-            {
-                self.core.answer(client, address, packet.payload);
+            let Some(byte) = self.own.byte() else {
+                // It had its turn after everything that it was handed, and this is all it had to say.
+                if self.device.owes_nothing() {
+                    self.core.receiver_rests();
+                }
+                break;
+            };
+            if let Some(Ok(packet)) = self.own.input.decoder.push(byte) {
+                self.core.answer(packet.payload);
             }
         }
         more || !self.core.wants_link()
@@ -240,7 +243,7 @@ impl Controller {
                     self.clients.send(client, address, payload);
                 }
                 Output::Send { port: Port::Link(_), address, payload } => self.bus.send(address, payload),
-                Output::ToReceiver { client, address, payload } => self.own.put(client, address, payload),
+                Output::ToReceiver { payload } => self.own.put(payload),
                 Output::Event(event) => {
                     // What the store says of root mode takes the place of what was said before it was read.
                     if matches!(event, Event::Started { .. }) && core::mem::take(&mut self.held) {

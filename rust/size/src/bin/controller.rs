@@ -72,7 +72,12 @@ fn ask(relay: &mut Controller) {
         12 => {
             black_box(relay.root_downgrade(black_box(true)).is_ok());
         }
-        13 => relay.answer(black_box(0), black_box(facts::IDENTITY.address), black_box(&[0; 4])),
+        13 => {
+            relay.answer(black_box(&[0; 4]));
+            if relay.awaits_receiver() {
+                relay.receiver_rests();
+            }
+        }
         _ => {
             black_box((relay.stored(), relay.audit_records(), relay.root().is_on()));
             relay.roster().for_each(|entry| {
@@ -93,8 +98,8 @@ fn turn(relay: &mut Controller) {
             let len = encode_frame(address, payload, &mut frame).unwrap_or(0);
             black_box(frame.get(..len));
         }
-        Output::ToReceiver { client, address, payload } => {
-            black_box((client, address, payload));
+        Output::ToReceiver { payload } => {
+            black_box(payload);
         }
         Output::Event(event) => {
             black_box(&event);
