@@ -79,6 +79,7 @@ fn status(controller: &mut Controller) {
     printkln!("record of root mode: {} entries", core.audit_records());
     printkln!("bus: {} bytes lost", overruns);
     stack();
+    printkln!("clients: {} bytes of stack to spare", controller.clients_stack_unused());
 }
 
 fn devices(controller: &mut Controller) {

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The server's side of a WebSocket (RFC 6455) for a device: no allocator, no I/O, a byte at a time.
+//! The server's side of a WebSocket (RFC 6455), for a device and for a host: no allocator, no I/O, a byte at a time.
 //!
-//! [`Server::push`] takes what the connection brings and says what it means. Fusain's frames go through as a stream:
-//! any split of them over binary messages and fragments will do (PROTOCOL.md §9). What a host's library does beyond
-//! that (text, extensions, subprotocols, TLS) is not spoken here.
+//! [`Server::push`] takes what the connection brings and says what it means; who may come in is asked of the driver.
+//! Fusain's frames go through as a stream: any split of them over binary messages and fragments will do (PROTOCOL.md
+//! §10). Text is passed over; extensions and subprotocols are not spoken.
 
 use base64ct::{Base64, Encoding};
 use sha1::{Digest, Sha1};
 
-/// Longest upgrade request that is read, in bytes.
-const REQUEST_MAX: usize = 1_024;
+/// Longest upgrade request that a device reads, in bytes.
+pub const REQUEST_MAX: usize = 1_024;
 /// Headers that an upgrade request may have.
-const HEADERS_MAX: usize = 24;
+const HEADERS_MAX: usize = 32;
+/// Headers that mean nothing certain when they are there twice.
+const SINGLE: [&str; 5] = ["Host", "Origin", "Authorization", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
 /// Where Fusain is spoken.
 const PATH: &str = "/fusain";
 /// RFC 6455 §1.3.
@@ -28,19 +30,60 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// Status codes of a close (RFC 6455 §7.4.1).
-const NORMAL: u16 = 1000;
+/// Status code of a close (RFC 6455 §7.4.1).
 const PROTOCOL_ERROR: u16 = 1002;
-const UNSUPPORTED: u16 = 1003;
 
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const UPGRADE_REQUIRED: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\
-Sec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// Why an upgrade is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no request that can be understood.
+    BadRequest,
+    /// Credentials are missing or wrong.
+    Unauthorized,
+    /// A browser's page that was not let in asks.
+    Forbidden,
+    /// The path is another one.
+    NotFound,
+    /// It asks for something else than a WebSocket.
+    UpgradeRequired,
+    /// The request is longer than what is read of one.
+    TooLarge,
+}
+
+impl Refusal {
+    /// The status line's end, and the headers that belong to it.
+    const fn answer(self) -> &'static str {
+        match self {
+            Self::BadRequest => "400 Bad Request",
+            Self::Unauthorized => {
+                "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"fusain\", Bearer realm=\"fusain\""
+            }
+            Self::Forbidden => "403 Forbidden",
+            Self::NotFound => "404 Not Found",
+            Self::UpgradeRequired => "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+            Self::TooLarge => "431 Request Header Fields Too Large",
+        }
+    }
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let answer = self.answer();
+        f.write_str(answer.split_once('\r').map_or(answer, |(status, _)| status))
+    }
+}
+
+/// Whether a page of this origin may connect: a browser names it (RFC 6455 §10.2), and nobody else does. A controller has
+/// no pages, so every origin is a stranger's, also one that has the controller's own name: a name can be made to lead
+/// here. `listed` has those that may, as browsers write them, such as `https://desk.example`; `*` stands for all.
+#[must_use]
+pub fn knows_origin<'a>(origin: Option<&[u8]>, listed: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    origin.is_none_or(|origin| {
+        listed.into_iter().any(|known| known == b"*" || known.eq_ignore_ascii_case(origin))
+    })
+}
 
 /// What a byte meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +92,8 @@ pub enum Step {
     More,
     /// A byte of Fusain.
     Data(u8),
+    /// Somebody asks to be let in: [`Server::header`] says who, [`Server::accept`] or [`Server::refuse`] goes on.
+    Asked,
     /// [`Server::reply`] is to be sent.
     Reply,
     /// [`Server::reply`] is to be sent, and the connection to be closed.
@@ -60,6 +105,8 @@ pub enum Step {
 enum State {
     /// The upgrade request.
     Request,
+    /// The driver's answer to it.
+    Answer,
     /// A frame's first byte: flags and kind.
     Kind,
     /// Its second: mask flag and length.
@@ -74,39 +121,46 @@ enum State {
     Over,
 }
 
-/// One connection.
+/// One connection, of which a request of `N` bytes is read: at least 256, or there is no room for the answers.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<const N: usize = REQUEST_MAX> {
     state: State,
     /// The request; later a control frame's payload, and what is to be sent.
-    buffer: [u8; REQUEST_MAX],
+    buffer: [u8; N],
     len: usize,
     kind: u8,
     last: bool,
     /// A message has begun and not ended.
     inside: bool,
+    /// That message is text.
+    text: bool,
     left: u64,
     mask: [u8; 4],
     at: usize,
 }
 
-impl Default for Server {
+impl<const N: usize> Default for Server<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Server {
+impl<const N: usize> Server<N> {
+    /// The longest answer, and the longest control frame, have room.
+    const ROOM: () = assert!(N >= 256, "room for the answers");
+
     /// A connection of which nothing has been read.
     #[must_use]
     pub const fn new() -> Self {
+        let () = Self::ROOM;
         Self {
             state: State::Request,
-            buffer: [0; REQUEST_MAX],
+            buffer: [0; N],
             len: 0,
             kind: CONTINUATION,
             last: false,
             inside: false,
+            text: false,
             left: 0,
             mask: [0; 4],
             at: 0,
@@ -116,7 +170,41 @@ impl Server {
     /// Whether the upgrade is done: Fusain may be sent.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        !matches!(self.state, State::Request | State::Over)
+        !matches!(self.state, State::Request | State::Answer | State::Over)
+    }
+
+    /// What the request says under this name, after [`Step::Asked`]. Of a header that is there twice, the first.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        let parsed = self.buffer.get(..self.len).filter(|_| self.state == State::Answer)?;
+        request.parse(parsed).ok()?;
+        let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        Some(header.value.trim_ascii())
+    }
+
+    /// Lets in who asked.
+    pub fn accept(&mut self) -> Step {
+        let Some(accept) = self.header("Sec-WebSocket-Key").and_then(accept) else {
+            return self.refuse(Refusal::BadRequest);
+        };
+        self.len = 0;
+        self.put(SWITCH);
+        self.put(&accept);
+        self.put(b"\r\n\r\n");
+        self.state = State::Kind;
+        Step::Reply
+    }
+
+    /// Turns away who asked.
+    pub fn refuse(&mut self, why: Refusal) -> Step {
+        self.len = 0;
+        self.put(b"HTTP/1.1 ");
+        self.put(why.answer().as_bytes());
+        self.put(b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        self.state = State::Over;
+        Step::Close
     }
 
     /// What [`Step::Reply`] and [`Step::Close`] want sent.
@@ -140,32 +228,32 @@ impl Server {
             State::Kind => self.kind(byte),
             State::Length => self.length(byte),
             State::Extended(left) => {
+                // The highest bit of a length is not set (RFC 6455 §5.2).
+                if left == 8 && byte & 0x80 != 0 {
+                    return self.fail();
+                }
                 self.left = self.left.wrapping_shl(8) | u64::from(byte);
                 self.state = if left > 1 { State::Extended(left.saturating_sub(1)) } else { State::Mask(0) };
                 Step::More
             }
             State::Mask(nth) => self.mask(nth, byte),
             State::Payload => self.payload(byte),
-            State::Over => Step::More,
+            State::Answer | State::Over => Step::More,
         }
     }
 
     fn request(&mut self, byte: u8) -> Step {
-        let Some(place) = self.buffer.get_mut(self.len) else { return self.refuse(TOO_LARGE) };
+        let Some(place) = self.buffer.get_mut(self.len) else { return self.refuse(Refusal::TooLarge) };
         *place = byte;
         self.len = self.len.saturating_add(1);
         if !self.reply().ends_with(b"\r\n\r\n") {
             return Step::More;
         }
-        match accept(self.reply()) {
-            Err(answer) => self.refuse(answer),
-            Ok(accept) => {
-                self.len = 0;
-                self.put(SWITCH);
-                self.put(&accept);
-                self.put(b"\r\n\r\n");
-                self.state = State::Kind;
-                Step::Reply
+        match check(self.reply()) {
+            Err(why) => self.refuse(why),
+            Ok(()) => {
+                self.state = State::Answer;
+                Step::Asked
             }
         }
     }
@@ -175,13 +263,15 @@ impl Server {
         let fits = match self.kind {
             _ if byte & 0x70 != 0 => false,
             CONTINUATION => self.inside,
-            BINARY => !self.inside,
+            TEXT | BINARY => !self.inside,
             CLOSE | PING | PONG => self.last,
-            TEXT => return self.close(UNSUPPORTED),
             _ => false,
         };
         if !fits {
-            return self.close(PROTOCOL_ERROR);
+            return self.fail();
+        }
+        if matches!(self.kind, TEXT | BINARY) {
+            self.text = self.kind == TEXT;
         }
         self.state = State::Length;
         Step::More
@@ -191,7 +281,7 @@ impl Server {
         let short = byte & 0x7F;
         // A client masks, and a control frame is short.
         if byte & 0x80 == 0 || (self.is_control() && usize::from(short) > CONTROL_MAX) {
-            return self.close(PROTOCOL_ERROR);
+            return self.fail();
         }
         self.left = 0;
         self.state = match short {
@@ -233,19 +323,13 @@ impl Server {
         if self.left == 0 {
             self.state = State::Kind;
         }
-        Step::Data(byte)
+        if self.text { Step::More } else { Step::Data(byte) }
     }
 
     /// A frame without payload, or a control frame, is there as a whole.
     fn ended(&mut self) -> Step {
         match self.kind {
-            CLOSE => {
-                let code = match self.reply() {
-                    [high, low, ..] => u16::from_be_bytes([*high, *low]),
-                    _ => NORMAL,
-                };
-                self.close(code)
-            }
+            CLOSE => self.confirm_close(),
             PING => {
                 let len = self.len.min(CONTROL_MAX);
                 self.buffer.copy_within(..len, 2);
@@ -255,11 +339,34 @@ impl Server {
         }
     }
 
-    fn close(&mut self, code: u16) -> Step {
-        let [high, low] = code.to_be_bytes();
+    /// Answers a close with its own code, or without one where it has none.
+    fn confirm_close(&mut self) -> Step {
+        let code = match self.reply() {
+            [] => None,
+            [high, low, reason @ ..] => {
+                let code = u16::from_be_bytes([*high, *low]);
+                if !may_be_sent(code) || core::str::from_utf8(reason).is_err() {
+                    return self.fail();
+                }
+                Some(code)
+            }
+            [_] => return self.fail(),
+        };
+        self.close(code)
+    }
+
+    /// The other side does not keep to the protocol.
+    fn fail(&mut self) -> Step {
+        self.close(Some(PROTOCOL_ERROR))
+    }
+
+    fn close(&mut self, code: Option<u16>) -> Step {
         self.len = 0;
-        self.put(&[0, 0, high, low]);
-        let _ = self.frame(CLOSE, 2);
+        self.put(&[0, 0]);
+        if let Some(code) = code {
+            self.put(&code.to_be_bytes());
+        }
+        let _ = self.frame(CLOSE, self.len.saturating_sub(2));
         self.state = State::Over;
         Step::Close
     }
@@ -272,13 +379,6 @@ impl Server {
         self.len = len.saturating_add(2);
         self.state = State::Kind;
         Step::Reply
-    }
-
-    fn refuse(&mut self, answer: &[u8]) -> Step {
-        self.len = 0;
-        self.put(answer);
-        self.state = State::Over;
-        Step::Close
     }
 
     fn go(&mut self, state: State) -> Step {
@@ -299,34 +399,51 @@ impl Server {
     }
 }
 
-/// The answer's Sec-WebSocket-Accept, or the answer that refuses the request.
-fn accept(request: &[u8]) -> Result<[u8; 28], &'static [u8]> {
+/// Codes that a close may carry (RFC 6455 §7.4, and those registered since).
+const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Whether this is the request of a client that wants a WebSocket here (RFC 6455 §4.2.1).
+fn check(request: &[u8]) -> Result<(), Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(request) {
         Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(TOO_LARGE),
-        _ => return Err(BAD_REQUEST),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
+        _ => return Err(Refusal::BadRequest),
     }
-    if parsed.path != Some(PATH) {
-        return Err(NOT_FOUND);
-    }
-    let value = |name: &str| {
-        let header = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        header.map(|header| header.value.trim_ascii())
+    let all = |name: &'static str| {
+        let named = parsed.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii())
     };
-    let has = |name: &str, wanted: &[u8]| {
-        let mut tokens = value(name).unwrap_or_default().split(|byte| *byte == b',');
+    // A list may be split over lines of the same name (RFC 9110 §5.3).
+    let lists = |name: &'static str, wanted: &[u8]| {
+        let mut tokens = all(name).flat_map(|value| value.split(|byte| *byte == b','));
         tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
     };
-    let asks = parsed.method == Some("GET") && has("Connection", b"upgrade") && has("Upgrade", b"websocket");
-    if !asks || value("Sec-WebSocket-Version") != Some(b"13") {
-        return Err(UPGRADE_REQUIRED);
+    if parsed.version != Some(1) || all("Host").next().is_none() || SINGLE.iter().any(|name| all(name).nth(1).is_some())
+    {
+        return Err(Refusal::BadRequest);
     }
-    // Sixteen bytes in Base64.
-    let key = value("Sec-WebSocket-Key").filter(|key| key.len() == 24).ok_or(BAD_REQUEST)?;
+    // What stands behind a question mark means nothing here.
+    if parsed.path.and_then(|path| path.split('?').next()) != Some(PATH) {
+        return Err(Refusal::NotFound);
+    }
+    let asks = parsed.method == Some("GET") && lists("Connection", b"upgrade") && lists("Upgrade", b"websocket");
+    if !asks || all("Sec-WebSocket-Version").next() != Some(b"13") {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let key = all("Sec-WebSocket-Key").next().and_then(accept);
+    key.map(|_| ()).ok_or(Refusal::BadRequest)
+}
+
+/// Sec-WebSocket-Accept for a key, which is sixteen bytes in Base64.
+fn accept(key: &[u8]) -> Option<[u8; 28]> {
+    let mut nonce = [0; 16];
+    Base64::decode(key, &mut nonce).ok().filter(|nonce| nonce.len() == 16)?;
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut accept = [0; 28];
-    Base64::encode(&digest, &mut accept).map_err(|_| BAD_REQUEST)?;
-    Ok(accept)
+    Base64::encode(&digest, &mut accept).ok()?;
+    Some(accept)
 }

@@ -70,7 +70,7 @@ int rekindle_store_remove(uint8_t file);
 #define REKINDLE_CLIENT_TCP  1
 /** A connection to the port for WebSocket; nothing of the upgrade has been read. */
 #define REKINDLE_CLIENT_WEB  2
-/** Gone, or given up; to be answered with @ref rekindle_client_release. */
+/** Gone, and all that it had sent is taken, or given up; to be answered with @ref rekindle_client_release. */
 #define REKINDLE_CLIENT_GONE 3
 
 /** Listens, from now on and whatever the network does. */
@@ -79,16 +79,20 @@ int rekindle_clients_listen(void);
 uint8_t rekindle_client_state(uint8_t client);
 /** It has sent a whole frame: its place is not given to another one for a while. */
 void rekindle_client_heard(uint8_t client);
-/** Takes what has arrived; 0 if nothing has. */
+/** Takes what has arrived; 0 if nothing has, and of one that was given up. */
 size_t rekindle_client_read(uint8_t client, uint8_t *data, size_t capacity);
-/** Sends all of @p data, now or when the connection takes it. A client that takes too little is given up. */
+/** Sends all of @p data, now or when the connection takes it. A client that takes too little is given up; to one that is
+ *  not there, or is to go, nothing is sent.
+ */
 void rekindle_client_write(uint8_t client, const uint8_t *data, size_t len);
 /** Sends what waits; true while something still does. */
 bool rekindle_clients_flush(void);
-/** Ends the connection. */
-void rekindle_client_drop(uint8_t client);
+/** Ends the connection when it has taken what was written, or does not take it for seconds. */
+void rekindle_client_end(uint8_t client);
 /** The number may be used again. */
 void rekindle_client_release(uint8_t client);
+/** The least that any of the clients' threads has left of its stack since boot, in bytes; 0 if it is not known. */
+size_t rekindle_clients_stack_unused(void);
 
 /* The bus: the UART chosen as rekindle,uart, as the link of rekindle/port.h is to an appliance. */
 
@@ -109,6 +113,12 @@ size_t rekindle_own_take(uint8_t *data, size_t capacity);
  * longer than @p capacity nothing is copied.
  */
 size_t rekindle_trusted_key(uint8_t number, uint8_t *der, size_t capacity);
+
+/** Most bytes of the origins that may be configured. */
+#define REKINDLE_ORIGINS_MAX 256
+
+/** Copies the origins of pages that a browser may connect from, with spaces between them; how many bytes. */
+size_t rekindle_origins(char *list, size_t capacity);
 
 /**
  * Whether somebody holds the button for root mode now, and has done so for five seconds. To be called at boot; waits

@@ -6,8 +6,10 @@
  * Clients over TCP.
  *
  * Each place for a client has a thread that waits for its bytes, so that the controller never does. What the
- * controller has not taken yet waits in the place's ring, and beyond that in the sender, which TCP holds back. Who
- * does not take what it is sent is given up: nobody waits for one client.
+ * controller has not taken yet waits in the place's ring, and beyond that in the sender, which TCP holds back. A
+ * client that goes by itself is gone when the controller has taken all that came before. Who does not take what it is
+ * sent is given up: nobody waits for one client, but a little for a buffer of the network's
+ * (CONFIG_NET_TCP_PKT_ALLOC_TIMEOUT), which Zephyr waits for whatever it is asked.
  */
 
 #include <errno.h>
@@ -29,6 +31,8 @@
 /* A client from which no whole frame came for so long makes room for one that comes; one that never sent any, sooner. */
 #define SILENT_MS 60000
 #define GREET_MS  10000
+/* A client that is to go when it has taken what waits for it has so long for that. */
+#define PART_MS 3000
 
 /* A state behind those of REKINDLE_CLIENT_*: let go of, its thread is closing the connection. */
 #define CLIENT_LEAVING (REKINDLE_CLIENT_GONE + 1)
@@ -36,8 +40,13 @@
 struct client {
 	/* One of REKINDLE_CLIENT_*, or CLIENT_LEAVING. */
 	atomic_t state;
-	/* It is to go. */
+	/* It is given up: nothing that it has sent counts any more. */
 	atomic_t dropped;
+	/* Its connection takes nothing any more; what came over it still counts. */
+	atomic_t deaf;
+	/* It is to go when it has taken what waits for it, at the latest PART_MS after parted_ms. */
+	atomic_t parting;
+	atomic_t parted_ms;
 	int fd;
 	/* When its last frame came, in milliseconds since boot that wrap around. */
 	atomic_t heard_ms;
@@ -45,7 +54,7 @@ struct client {
 	struct ring_buf tx;
 	/* A connection, or its end, for the place's thread. */
 	struct k_sem given;
-	/* The controller has taken bytes. */
+	/* The controller has taken bytes, or given the client up. */
 	struct k_sem room;
 	uint8_t rx_bytes[CONFIG_REKINDLE_CONTROLLER_CLIENT_RX_SIZE];
 	uint8_t tx_bytes[CONFIG_REKINDLE_CONTROLLER_CLIENT_TX_SIZE];
@@ -74,23 +83,47 @@ static int receive(struct client *client, uint8_t *place, uint32_t room)
 	return (n < 0 && (errno == EAGAIN || errno == EINTR)) ? 0 : -ENOTCONN;
 }
 
+static uint32_t since_ms(const atomic_t *then_ms)
+{
+	return k_uptime_get_32() - (uint32_t)atomic_get(then_ms);
+}
+
+/* Whether a client from which nothing came for a while has nothing left to wait for. */
+static bool is_done(struct client *client)
+{
+	return atomic_get(&client->deaf) != 0 ||
+	       (atomic_get(&client->parting) != 0 && ring_buf_is_empty(&client->tx));
+}
+
+static bool is_late(const struct client *client)
+{
+	return atomic_get(&client->parting) != 0 && since_ms(&client->parted_ms) >= PART_MS;
+}
+
 /* Until the client goes, or is to. */
 static void attend(struct client *client)
 {
-	while (atomic_get(&client->dropped) == 0) {
+	while (atomic_get(&client->dropped) == 0 && !is_late(client)) {
 		uint8_t *place;
 		uint32_t room = ring_buf_put_claim(&client->rx, &place, UINT32_MAX);
 		int n = (room > 0U) ? receive(client, place, room) : 0;
 
 		(void)ring_buf_put_finish(&client->rx, (uint32_t)MAX(n, 0));
-		if (n < 0) {
-			return;
-		}
 		if (n > 0) {
 			rekindle_wake();
 		} else if (room == 0U) {
 			(void)k_sem_take(&client->room, K_MSEC(LOOK_MS));
+		} else if (n < 0 || is_done(client)) {
+			return;
 		}
+	}
+}
+
+/* Until the controller has taken what came before the end, which it would not look for behind that. */
+static void await_taken(struct client *client)
+{
+	while (atomic_get(&client->dropped) == 0 && !ring_buf_is_empty(&client->rx)) {
+		(void)k_sem_take(&client->room, K_MSEC(LOOK_MS));
 	}
 }
 
@@ -103,6 +136,7 @@ static void serve(void *one, void *p2, void *p3)
 	for (;;) {
 		(void)k_sem_take(&client->given, K_FOREVER);
 		attend(client);
+		await_taken(client);
 		(void)atomic_set(&client->state, REKINDLE_CLIENT_GONE);
 		rekindle_wake();
 		/* Until the controller has let go of it. */
@@ -111,6 +145,8 @@ static void serve(void *one, void *p2, void *p3)
 		ring_buf_reset(&client->rx);
 		ring_buf_reset(&client->tx);
 		(void)atomic_set(&client->dropped, 0);
+		(void)atomic_set(&client->deaf, 0);
+		(void)atomic_set(&client->parting, 0);
 		(void)atomic_set(&client->state, REKINDLE_CLIENT_FREE);
 	}
 }
@@ -125,9 +161,10 @@ static struct client *find_free(void)
 	return NULL;
 }
 
-static uint32_t silent_ms(const struct client *client)
+static void give_up(struct client *client)
 {
-	return k_uptime_get_32() - (uint32_t)atomic_get(&client->heard_ms);
+	(void)atomic_set(&client->dropped, 1);
+	k_sem_give(&client->room);
 }
 
 /* A place for a connection; where all are taken, that of a client which was silent for long. */
@@ -140,14 +177,14 @@ static struct client *make_room(void)
 		return client;
 	}
 	for (size_t i = 1; i < CLIENTS; i++) {
-		if (silent_ms(&clients[i]) > silent_ms(oldest)) {
+		if (since_ms(&clients[i].heard_ms) > since_ms(&oldest->heard_ms)) {
 			oldest = &clients[i];
 		}
 	}
-	if (silent_ms(oldest) < SILENT_MS) {
+	if (since_ms(&oldest->heard_ms) < SILENT_MS) {
 		return NULL;
 	}
-	(void)atomic_set(&oldest->dropped, 1);
+	give_up(oldest);
 	for (int waited_ms = 0; waited_ms < 3 * LOOK_MS; waited_ms += 10) {
 		(void)k_msleep(10);
 		client = find_free();
@@ -259,6 +296,34 @@ int rekindle_clients_listen(void)
 	return 0;
 }
 
+size_t rekindle_clients_stack_unused(void)
+{
+	size_t least = 0;
+
+#if defined(CONFIG_INIT_STACKS) && defined(CONFIG_THREAD_STACK_INFO)
+	if (k_thread_stack_space_get(&door, &least) != 0) {
+		return 0;
+	}
+	for (size_t i = 0; i < CLIENTS; i++) {
+		size_t unused = 0;
+
+		(void)k_thread_stack_space_get(&threads[i], &unused);
+		least = MIN(least, unused);
+	}
+#endif
+	return least;
+}
+
+size_t rekindle_origins(char *list, size_t capacity)
+{
+	static const char origins[] = CONFIG_REKINDLE_CONTROLLER_ORIGINS;
+	size_t len = MIN(sizeof(origins) - 1, capacity);
+
+	BUILD_ASSERT(sizeof(origins) - 1 <= REKINDLE_ORIGINS_MAX, "CONFIG_REKINDLE_CONTROLLER_ORIGINS is too long");
+	memcpy(list, origins, len);
+	return len;
+}
+
 void rekindle_client_heard(uint8_t client)
 {
 	if (client < CLIENTS) {
@@ -275,7 +340,7 @@ size_t rekindle_client_read(uint8_t client, uint8_t *data, size_t capacity)
 {
 	uint32_t n;
 
-	if (client >= CLIENTS) {
+	if (client >= CLIENTS || atomic_get(&clients[client].dropped) != 0) {
 		return 0;
 	}
 	n = ring_buf_get(&clients[client].rx, data, (uint32_t)capacity);
@@ -305,36 +370,46 @@ static bool flush(struct client *client)
 
 	(void)ring_buf_get_finish(&client->tx, (uint32_t)MAX(sent, 0));
 	if (sent < 0) {
-		(void)atomic_set(&client->dropped, 1);
-		ring_buf_reset(&client->tx);
+		(void)atomic_set(&client->deaf, 1);
 	}
-	return !ring_buf_is_empty(&client->tx);
+	return sent >= 0 && !ring_buf_is_empty(&client->tx);
 }
 
-static bool is_open(const struct client *client)
+/* Whether it takes what waits for it. */
+static bool listens(const struct client *client)
 {
 	atomic_val_t state = atomic_get(&client->state);
 
 	return (state == REKINDLE_CLIENT_TCP || state == REKINDLE_CLIENT_WEB) &&
-	       atomic_get(&client->dropped) == 0;
+	       atomic_get(&client->dropped) == 0 && atomic_get(&client->deaf) == 0;
 }
 
 void rekindle_client_write(uint8_t number, const uint8_t *data, size_t len)
 {
-	struct client *client = &clients[MIN(number, CLIENTS - 1)];
+	struct client *client;
 	int sent = 0;
 
-	if (!is_open(client)) {
+	if (number >= CLIENTS) {
+		return;
+	}
+	client = &clients[number];
+	if (!listens(client) || atomic_get(&client->parting) != 0) {
 		return;
 	}
 	if (!flush(client)) {
-		sent = send_some(client, data, len);
+		sent = listens(client) ? send_some(client, data, len) : -ENOTCONN;
 	}
-	if (sent < 0 || ring_buf_space_get(&client->tx) < len - (size_t)sent) {
-		(void)atomic_set(&client->dropped, 1);
+	if (sent < 0) {
+		(void)atomic_set(&client->deaf, 1);
 		return;
 	}
-	(void)ring_buf_put(&client->tx, data + sent, (uint32_t)(len - (size_t)sent));
+	data += sent;
+	len -= (size_t)sent;
+	if (ring_buf_space_get(&client->tx) < len) {
+		give_up(client);
+		return;
+	}
+	(void)ring_buf_put(&client->tx, data, (uint32_t)len);
 }
 
 bool rekindle_clients_flush(void)
@@ -342,17 +417,18 @@ bool rekindle_clients_flush(void)
 	bool waits = false;
 
 	for (size_t i = 0; i < CLIENTS; i++) {
-		if (is_open(&clients[i])) {
+		if (listens(&clients[i])) {
 			waits |= flush(&clients[i]);
 		}
 	}
 	return waits;
 }
 
-void rekindle_client_drop(uint8_t client)
+void rekindle_client_end(uint8_t client)
 {
-	if (client < CLIENTS) {
-		(void)atomic_set(&clients[client].dropped, 1);
+	if (client < CLIENTS && atomic_get(&clients[client].parting) == 0) {
+		(void)atomic_set(&clients[client].parted_ms, (atomic_val_t)k_uptime_get_32());
+		(void)atomic_set(&clients[client].parting, 1);
 	}
 }
 

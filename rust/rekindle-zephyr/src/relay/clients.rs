@@ -3,7 +3,7 @@
 //! The clients: connections that come and go, each with a number.
 
 use fusain::Address;
-use rekindle_relay::websocket::{Server, Step};
+use rekindle_relay::websocket::{Refusal, Server, Step, knows_origin};
 
 use super::lines::{Input, with_frame};
 use super::{CLIENTS, Core, ffi};
@@ -53,8 +53,13 @@ impl Clients {
                     more |= place.take(now_ms, client, core);
                 }
                 ffi::CLIENT_GONE => {
-                    place.held = false;
-                    if core::mem::take(&mut place.open) {
+                    // What it had sent still counts, and may have to wait for the core.
+                    if place.open {
+                        more |= place.take(now_ms, client, core);
+                        if place.held {
+                            continue;
+                        }
+                        place.open = false;
                         core.client_closed(client);
                     }
                     ffi::rekindle_client_release(client);
@@ -76,7 +81,7 @@ impl Clients {
         with_frame(address, payload, |frame| match &place.web {
             None => write(client, frame),
             Some(web) if web.is_open() => {
-                let (head, len) = Server::head(u16::try_from(frame.len()).unwrap_or(0));
+                let (head, len) = <Server>::head(u16::try_from(frame.len()).unwrap_or(0));
                 write(client, head.get(..len).unwrap_or_default());
                 write(client, frame);
             }
@@ -117,15 +122,28 @@ impl Place {
     /// What the byte of a connection is to Fusain.
     fn unwrapped(&mut self, client: u8, byte: u8) -> Option<u8> {
         let Some(web) = &mut self.web else { return Some(byte) };
-        match web.push(byte) {
+        let mut step = web.push(byte);
+        if step == Step::Asked {
+            step = if is_welcome(web) { web.accept() } else { web.refuse(Refusal::Forbidden) };
+        }
+        match step {
             Step::Data(byte) => return Some(byte),
-            Step::More => {}
+            Step::More | Step::Asked => {}
             Step::Reply => write(client, web.reply()),
             Step::Close => {
                 write(client, web.reply());
-                ffi::rekindle_client_drop(client);
+                ffi::rekindle_client_end(client);
             }
         }
         None
     }
+}
+
+/// Whether whoever asks for a WebSocket may have one.
+fn is_welcome(web: &Server) -> bool {
+    let mut list = [0; ffi::ORIGINS_MAX];
+    // SAFETY: `list` is valid for `list.len()` writes for the call and the shim keeps no pointer.
+    let len = unsafe { ffi::rekindle_origins(list.as_mut_ptr(), list.len()) };
+    let list = list.get(..len).unwrap_or_default().split(|byte| *byte == b' ');
+    knows_origin(web.header("Origin"), list.filter(|origin| !origin.is_empty()))
 }

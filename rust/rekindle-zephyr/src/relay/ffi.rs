@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) half_duplex: bool,
 }
 
+pub(crate) const ORIGINS_MAX: usize = 256;
+
 pub(crate) const CLIENT_TCP: u8 = 1;
 pub(crate) const CLIENT_WEB: u8 = 2;
 pub(crate) const CLIENT_GONE: u8 = 3;
@@ -37,8 +39,9 @@ unsafe extern "C" {
     pub(crate) fn rekindle_client_read(client: u8, data: *mut u8, capacity: usize) -> usize;
     pub(crate) fn rekindle_client_write(client: u8, data: *const u8, len: usize);
     pub(crate) safe fn rekindle_clients_flush() -> bool;
-    pub(crate) safe fn rekindle_client_drop(client: u8);
+    pub(crate) safe fn rekindle_client_end(client: u8);
     pub(crate) safe fn rekindle_client_release(client: u8);
+    pub(crate) safe fn rekindle_clients_stack_unused() -> usize;
 
     pub(crate) safe fn rekindle_bus_open() -> i32;
     pub(crate) fn rekindle_bus_read(data: *mut u8, capacity: usize, timeout_ms: i32) -> usize;
@@ -48,6 +51,7 @@ unsafe extern "C" {
     pub(crate) fn rekindle_own_put(data: *const u8, len: usize);
     pub(crate) fn rekindle_own_take(data: *mut u8, capacity: usize) -> usize;
 
+    pub(crate) fn rekindle_origins(list: *mut u8, capacity: usize) -> usize;
     pub(crate) fn rekindle_trusted_key(number: u8, der: *mut u8, capacity: usize) -> usize;
     pub(crate) safe fn rekindle_root_held() -> bool;
 }

@@ -185,6 +185,12 @@ impl Controller {
         ffi::rekindle_bus_overruns()
     }
 
+    /// The least that any of the clients' threads has left of its stack since boot, in bytes; 0 if it is not known.
+    #[must_use]
+    pub fn clients_stack_unused(&self) -> usize {
+        ffi::rekindle_clients_stack_unused()
+    }
+
     /// One turn of the controller's loop: everything that can be done now, then a short sleep.
     pub fn turn(&mut self, keeper: &mut impl Keeper) {
         let now_ms = system::uptime_ms();
