@@ -98,6 +98,13 @@ class Bus:
         self.send(code, fields)
         return self.wait(STATUS, INVALID, REJECT, timeout=timeout)
 
+    def settled_at(self, offset: int, timeout: float = 10.0) -> int:
+        """Where the update is, once it is at `offset` or does not come so far."""
+        end = time.monotonic() + timeout
+        while (at := self.ask(QUERY)[1].get(1, 0)) != offset and time.monotonic() < end:
+            time.sleep(0.2)
+        return at
+
     def start(self, image: bytes, digest: bytes | None = None, version: list[int] | None = None) -> Message:
         fields: dict = {0: len(image), 1: digest or hashlib.sha256(image).digest()}
         if version:

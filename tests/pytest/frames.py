@@ -91,3 +91,16 @@ def status_offset(message: bytes) -> int | None:
         return None
     _, at = unsigned(message, 5)
     return unsigned(message, at + 1)[0] if message[at] == 1 else None
+
+
+# A WebSocket as a client begins it, and one of its messages: in clear, for nothing on the way minds.
+UPGRADE = (
+    b"GET /fusain HTTP/1.1\r\nHost: controller\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A
+
+
+def web_message(kind: int, data: bytes = b"") -> bytes:
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else bytes([0xFE]) + len(data).to_bytes(2, "big")
+    return bytes([kind]) + size + bytes(4) + data

@@ -79,6 +79,27 @@ def sign(
     return signed
 
 
+def with_policy(build: Build, body: bytes, policy: Policy) -> bytes:
+    """The same image with another policy."""
+    with (build.application / "zephyr.elf").open("rb") as elf:
+        (symbol,) = ELFFile(elf).get_section_by_name(".symtab").get_symbol_by_name("rekindle_policy")
+    assert symbol["st_size"] == POLICY.size, "Policy must follow struct rekindle_policy"
+    at = symbol["st_value"] - build.load_address
+    deadline, answered, erase, downgrade, *_ = POLICY.unpack_from(body, at)
+    assert deadline == int(build.config["CONFIG_REKINDLE_CONFIRM_DEADLINE_MS"])
+    changed = POLICY.pack(
+        deadline if policy.confirm_deadline_ms is None else policy.confirm_deadline_ms,
+        answered,
+        erase,
+        downgrade if policy.refuse_downgrade is None else policy.refuse_downgrade,
+        policy.vendor is not None,
+        policy.class_id is not None,
+        policy.vendor or bytes(16),
+        policy.class_id or bytes(16),
+    )
+    return body[:at] + changed + body[at + POLICY.size :]
+
+
 class Images:
     """Makes signed updates in a directory."""
 
@@ -100,7 +121,7 @@ class Images:
         body = self._body[:at] + verdict + self._body[at + len(verdict) :]
         assert len(body) == len(self._body)
         if policy:
-            body = self._with_policy(body, policy)
+            body = with_policy(self.build, body, policy)
         return self._sign(version.replace("+", "_"), body, version, key=key)
 
     def small(self, version: str, *options: str, key: Path | None = None) -> bytes:
@@ -108,25 +129,6 @@ class Images:
         body = bytes(range(256)) * 8
         body = bytes(self.build.header_size) + body
         return self._sign("small", body, version, *options, key=key).read_bytes()
-
-    def _with_policy(self, body: bytes, policy: Policy) -> bytes:
-        with (self.build.application / "zephyr.elf").open("rb") as elf:
-            (symbol,) = ELFFile(elf).get_section_by_name(".symtab").get_symbol_by_name("rekindle_policy")
-        assert symbol["st_size"] == POLICY.size, "Policy must follow struct rekindle_policy"
-        at = symbol["st_value"] - self.build.load_address
-        deadline, answered, erase, downgrade, *_ = POLICY.unpack_from(body, at)
-        assert deadline == int(self.build.config["CONFIG_REKINDLE_CONFIRM_DEADLINE_MS"])
-        changed = POLICY.pack(
-            deadline if policy.confirm_deadline_ms is None else policy.confirm_deadline_ms,
-            answered,
-            erase,
-            downgrade if policy.refuse_downgrade is None else policy.refuse_downgrade,
-            policy.vendor is not None,
-            policy.class_id is not None,
-            policy.vendor or bytes(16),
-            policy.class_id or bytes(16),
-        )
-        return body[:at] + changed + body[at + POLICY.size :]
 
     def _sign(
         self, name: str, body: bytes, version: str, *options: str, key: Path | None = None

@@ -33,8 +33,15 @@ class Controller(Machine):
     def web(self) -> str:
         return f"ws://127.0.0.1:{self._web}/fusain"
 
+    @property
+    def clients_port(self) -> int:
+        return self._tcp
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._tcp))
+
+    def connect_web(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._web))
 
     def wait_ready(self) -> None:
         self.wait_console(r"store: read,")

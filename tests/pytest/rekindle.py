@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DONE = 0
 REFUSED = 5
 NOT_INSTALLED = 7
+PARTIAL = 10
 
 
 def find_program(given: str | None) -> str:

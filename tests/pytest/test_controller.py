@@ -4,22 +4,30 @@ the controller, which brings it to the appliance."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
+import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cbor2
 import pytest
-from frames import data_end
-from images import SILENT, Images, make_key, sign
+from cryptography.hazmat.primitives import serialization
+from bus import DATA, INVALID, PING as PING_REQUEST, QUERY, REJECT, START as OTA_START, STATUS, Bus
+from frames import BINARY, CLOSE, PING, UPGRADE, data_end, frame, web_message
+from images import SILENT, Images, Policy, make_key, sign, with_policy
 from machine import Build, Machine
 from network import Controller
-from rekindle import DONE, NOT_INSTALLED, REFUSED, Rekindle, Result, find_program
+from rekindle import DONE, NOT_INSTALLED, PARTIAL, REFUSED, Rekindle, Result, find_program
 from wire import Wire
 
 # OTA_START, as a frame to an appliance begins.
 START = bytes([0x82, 0x18, 0x40])
 ROOT_MARK = b"root button held"
+# The extension's question who somebody is, and its answer.
+EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +80,14 @@ def wire(controller: Controller, appliances: list[Machine]):
         yield bus
     finally:
         bus.close()
+
+
+@pytest.fixture
+def alone(controller: Controller) -> Controller:
+    """The controller, on, with nobody on its bus."""
+    controller.power_on()
+    controller.wait_ready()
+    return controller
 
 
 @pytest.fixture
@@ -164,6 +180,94 @@ def test_a_client_over_websocket(
     assert result.exit_code == DONE, result
     assert result.done["completion"] == "confirmed", result
     assert runs(appliances[1], image)
+
+
+def test_two_clients_are_each_answered_by_the_controllers_own_receiver(alone: Controller):
+    """One sends an image, whose answers wait for the flash, and another one asks without a pause: whoever asked is
+    answered, and nobody else."""
+    address = address_of(alone)
+    image = bytes(range(256)) * 24
+
+    def ask(until: Future) -> list[int]:
+        codes = []
+        with Bus(alone.clients_port, address) as link:
+            while not until.done():
+                link.send(EXTENSION, INFO_REQUEST)
+                codes.append(link.wait(STATUS, EXTENSION, INVALID, REJECT, timeout=10)[0])
+        return codes
+
+    def upload() -> None:
+        with Bus(alone.clients_port, address) as link:
+            link.upload(image)
+
+    with ThreadPoolExecutor() as clients:
+        sender = clients.submit(upload)
+        codes = clients.submit(ask, sender).result()
+    sender.result()
+    assert codes == [EXTENSION] * len(codes) and len(codes) > 20, codes
+
+
+def pieces(address: str, image: bytes, start: int, end: int) -> bytes:
+    """START, where it is the beginning, and the image's bytes in frames of 64."""
+    frames = []
+    if start == 0:
+        digest = hashlib.sha256(image).digest()
+        frames.append(frame(address, cbor2.dumps([OTA_START, {0: len(image), 1: digest}])))
+    for at in range(start, end, 64):
+        frames.append(frame(address, cbor2.dumps([DATA, {0: at, 1: image[at : at + 64]}])))
+    return b"".join(frames)
+
+
+def test_what_was_sent_before_the_end_counts(alone: Controller):
+    """A client that says all it has to say and goes at once, over TCP and over WebSocket. It is heard first: Zephyr
+    accepts no connection that has ended."""
+    address = address_of(alone)
+    image = bytes(range(256)) * 32
+    for at in range(0, 2560, 640):
+        with alone.connect() as link:
+            link.sendall(frame(address, cbor2.dumps([PING_REQUEST, None])))
+            assert link.recv(100)
+            link.sendall(pieces(address, image, at, at + 640))
+        with Bus(alone.clients_port, address) as link:
+            assert link.settled_at(at + 640) == at + 640
+    for at in range(2560, 5120, 640):
+        with alone.connect_web() as link:
+            link.sendall(UPGRADE)
+            assert link.recv(1000).startswith(b"HTTP/1.1 101 ")
+            link.sendall(web_message(BINARY, pieces(address, image, at, at + 640)))
+        with Bus(alone.clients_port, address) as link:
+            assert link.settled_at(at + 640) == at + 640
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    """What comes until the other side ends the connection."""
+    connection.settimeout(10)
+    received = b""
+    while data := connection.recv(4096):
+        received += data
+    return received
+
+
+def test_a_websocket_is_closed_in_order(alone: Controller):
+    # Behind more answers than a connection takes at once.
+    with alone.connect_web() as link:
+        link.sendall(UPGRADE + 20 * web_message(PING, bytes(100)) + web_message(CLOSE, b"\x03\xe8"))
+        received = receive_all(link)
+    assert received.startswith(b"HTTP/1.1 101 ")
+    assert received.endswith(b"\x88\x02\x03\xe8"), received[-8:]
+    assert received.count(b"\x8a\x64" + bytes(100)) == 20
+    # What breaks the protocol is told so, and so is a page that nobody let in.
+    with alone.connect_web() as link:
+        link.sendall(UPGRADE + bytes([BINARY, 0xFF, 0x80]))
+        assert receive_all(link).endswith(b"\x88\x02\x03\xea")
+    with alone.connect_web() as link:
+        link.sendall(UPGRADE.replace(b"Host:", b"Origin: http://controller\r\nHost:"))
+        assert receive_all(link).startswith(b"HTTP/1.1 403 ")
+    # Everybody has given their place back.
+    for _ in range(4):
+        with alone.connect_web() as link:
+            link.sendall(UPGRADE + web_message(CLOSE))
+            assert receive_all(link).endswith(b"\x88\x00")
 
 
 def test_idle_connections_leave_room_for_others(
@@ -263,3 +367,155 @@ def test_the_controller_updates_itself(
     assert result.done["completion"] == "confirmed", result
     assert runs(controller, image)
     assert status(rekindle, address)["info"]["version"] == "9.1.0"
+
+
+def test_an_image_of_the_controller_that_nobody_reaches_is_reverted_and_told(
+    alone: Controller, rekindle: Rekindle, controller_build: Build, tmp_path: Path
+):
+    """It runs and believes itself well, at an address that leads nowhere: what it lacks is a client's question."""
+    before = alone.read_flash("slot0")[: controller_build.signed_image.stat().st_size]
+    body = controller_build.unsigned_image.read_bytes()
+    here = b"\x0010.0.2.15\0"
+    assert body.count(here) == 1
+    body = body.replace(here, here.replace(b".2.", b".9."))
+    body = with_policy(controller_build, body, Policy(confirm_deadline_ms=10_000))
+    address = address_of(alone)
+    result = push(rekindle, sign(controller_build, tmp_path / "lost", body, "9.1.0"), address)
+    assert result.exit_code == NOT_INSTALLED, result
+    assert result.done["completion"] == "reverted", result
+    alone.wait_console(r"own update: attempt 1: REVERTED")
+    assert alone.read_flash("slot0")[: len(before)] == before
+    told = status(rekindle, address)
+    assert told["info"]["version"] == "0.1.0"
+    # The stage that waits for a client, and how it ended: -ETIMEDOUT.
+    outcome = told["outcome"]
+    assert (outcome["outcome"], outcome["stage"], outcome["code"]) == ("REVERTED", 100, -116)
+    # And the next image goes through.
+    image = sign(controller_build, tmp_path / "found", controller_build.unsigned_image.read_bytes(), "9.2.0")
+    assert push(rekindle, image, address).done["completion"] == "confirmed"
+
+
+def test_an_image_of_the_controller_that_cannot_start_is_reverted(
+    alone: Controller, rekindle: Rekindle, controller_build: Build, tmp_path: Path
+):
+    """Its key is none: it says so and does nothing, and the watchdog ends that."""
+    body = controller_build.unsigned_image.read_bytes()
+    key = serialization.load_pem_private_key(controller_build.signing_key.read_bytes(), None).public_key()
+    encoding = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    der = key.public_bytes(*encoding)
+    assert body.count(der) == 1
+    body = body.replace(der, bytes(len(der)))
+    address = address_of(alone)
+    result = push(rekindle, sign(controller_build, tmp_path / "keyless", body, "9.1.0"), address)
+    assert "cannot start: trusted key 0 cannot be used" in alone.console()
+    assert result.exit_code == NOT_INSTALLED, result
+    assert result.done["completion"] == "reverted", result
+    assert status(rekindle, address)["info"]["version"] == "0.1.0"
+
+
+def devices(rekindle: Rekindle) -> dict[str, dict]:
+    result = rekindle.run("devices", "--to", rekindle.url)
+    return {event["address"]: event for event in result.events if event["event"] == "device"}
+
+
+def campaign(rekindle: Rekindle, *command: str) -> dict:
+    result = rekindle.run("campaign", *command, "--to", rekindle.url)
+    assert result.exit_code == DONE, result
+    return result.events[-1]
+
+
+def outcomes(result: Result) -> dict[str, tuple]:
+    summary = next(event for event in result.events if event["event"] == "summary")
+    return {device["address"]: (device["outcome"], device["version"]) for device in summary["devices"]}
+
+
+def test_a_campaign_brings_an_image_to_all(
+    wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
+):
+    image = images.make("1.0.0")
+    addresses = [address_of(machine) for machine in appliances]
+    controller.shell("controller devices", r"devices: 2")
+    assert {at: (one["here"], one["version"]) for at, one in devices(rekindle).items()} == {
+        address: (True, "0.1.0") for address in addresses
+    }
+    result = rekindle.run("push", image, "--to", rekindle.url, "--all")
+    assert result.exit_code == DONE, result
+    assert outcomes(result) == {address: ("CONFIRMED", "1.0.0") for address in addresses}
+    assert all(runs(machine, image) for machine in appliances)
+    # It came to the controller once, and went to each appliance once.
+    assert controller.console().count("store: received") == 1
+    assert starts(wire) == 2
+    shown = campaign(rekindle, "show")
+    assert (shown["stored"], shown["open"], shown["appliances"]) == ("NONE", 0, 2)
+    listed = devices(rekindle).values()
+    assert {(one["stage"], one["outcome"], one["version"]) for one in listed} == {("SETTLED", "CONFIRMED", "1.0.0")}
+
+
+def test_a_campaign_is_shown_and_taken_back(
+    wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
+):
+    """One appliance is away: it keeps the image on the controller, and nobody from being done."""
+    image = images.make("1.0.0")
+    here, away = (address_of(machine) for machine in appliances)
+    controller.shell("controller devices", r"devices: 2")
+    appliances[1].power_off()
+    running = rekindle.begin("push", image, "--to", rekindle.url, "--all")
+    controller.wait_console(rf"{here}: CONFIRMED", timeout=180)
+    shown = campaign(rekindle, "show")
+    assert (shown["stored"], shown["open"], shown["version"]) == ("APPROVED", 1, "1.0.0")
+    assert shown["digest"] == hashlib.sha256(image.read_bytes()).hexdigest()
+    stages = {device["address"]: device["stage"] for device in shown["devices"]}
+    assert stages[here] == "SETTLED" and stages[away] != "SETTLED", shown
+    # There is one image at a time.
+    assert rekindle.run("push", images.make("1.0.1"), "--to", rekindle.url, "--all").exit_code == REFUSED
+    assert campaign(rekindle, "cancel", "--address", away)["open"] == 0
+    result = running.finish()
+    assert result.exit_code == PARTIAL, result
+    assert outcomes(result) == {here: ("CONFIRMED", "1.0.0"), away: ("CANCELLED", "0.1.0")}
+    controller.shell("controller status", r"store: NONE, 0 of 0 bytes")
+    # Whoever was away takes the next one.
+    appliances[1].power_on()
+    result = rekindle.run("push", image, "--to", rekindle.url, "--all")
+    assert result.exit_code == DONE, result
+    assert outcomes(result) == {here: ("ALREADY_RUNNING", "1.0.0"), away: ("CONFIRMED", "1.0.0")}
+    assert runs(appliances[1], image)
+
+
+def test_cuts_while_an_image_comes_cost_a_checkpoint_each_and_nothing_of_it_goes_on(
+    wire: Wire,
+    appliances: list[Machine],
+    appliance_build: Build,
+    rekindle: Rekindle,
+    controller: Controller,
+    controller_build: Build,
+    rng: random.Random,
+    tmp_path: Path,
+):
+    body = appliance_build.unsigned_image.read_bytes() + rng.randbytes(150_000)
+    image = sign(appliance_build, tmp_path / "1.0.0", body, "1.0.0")
+    size = image.stat().st_size
+    address = address_of(appliances[0])
+    points = sorted(rng.sample(range(4_000, size - 20_000), 4))
+    running = rekindle.begin("push", image, "--to", rekindle.url, "--address", address)
+    kept = []
+    for point in points:
+        while running.wait_event("progress")["acknowledged"] < point:
+            pass
+        time.sleep(rng.uniform(0, 0.3))
+        controller.power_off()
+        assert "store: received" not in controller.console(), f"the cut at {point} came too late"
+        controller.power_on()
+        kept.append(int(controller.wait_console(r"store: read, (\d+) bytes of an image")[1]))
+        assert not [sent for sent in wire.sent if sent.startswith(START) or data_end(sent) is not None]
+    result = running.finish()
+    print(f"cut behind {points} of {size} bytes, there were {kept}")
+    print(result)
+    assert result.exit_code == DONE, result
+    assert result.done["completion"] == "confirmed", result
+    assert runs(appliances[0], image)
+    assert kept == sorted(kept) and 0 < kept[-1] < size
+    # What is sent again: up to a checkpoint, and what was on its way.
+    checkpoint = int(controller_build.config["CONFIG_REKINDLE_CONTROLLER_CHECKPOINT"])
+    assert result.done["bytes_again"] <= len(points) * (checkpoint + 4_096)
+    assert result.done["bytes_sent"] - result.done["bytes_again"] == size
+    assert starts(wire) == 1
