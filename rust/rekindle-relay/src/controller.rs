@@ -242,7 +242,10 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// clients and the links are not concerned.
     #[must_use]
     pub fn wants(&self, client: u8) -> bool {
-        self.boot.is_over() && self.outbox.room() >= 3 && !self.own.has_command() && !self.intake.holds(client)
+        self.boot.is_over()
+            && self.outbox.room() >= 3
+            && !self.own.has_command()
+            && !self.intake.holds(client)
     }
 
     /// Whether packets of a link may be given now.

@@ -62,7 +62,9 @@ impl Refusal {
             }
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
-            Self::UpgradeRequired => "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+            Self::UpgradeRequired => {
+                "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+            }
             Self::TooLarge => "431 Request Header Fields Too Large",
         }
     }
@@ -422,7 +424,9 @@ fn check(request: &[u8]) -> Result<(), Refusal> {
         let mut tokens = all(name).flat_map(|value| value.split(|byte| *byte == b','));
         tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
     };
-    if parsed.version != Some(1) || all("Host").next().is_none() || SINGLE.iter().any(|name| all(name).nth(1).is_some())
+    if parsed.version != Some(1)
+        || all("Host").next().is_none()
+        || SINGLE.iter().any(|name| all(name).nth(1).is_some())
     {
         return Err(Refusal::BadRequest);
     }
@@ -430,7 +434,8 @@ fn check(request: &[u8]) -> Result<(), Refusal> {
     if parsed.path.and_then(|path| path.split('?').next()) != Some(PATH) {
         return Err(Refusal::NotFound);
     }
-    let asks = parsed.method == Some("GET") && lists("Connection", b"upgrade") && lists("Upgrade", b"websocket");
+    let asks =
+        parsed.method == Some("GET") && lists("Connection", b"upgrade") && lists("Upgrade", b"websocket");
     if !asks || all("Sec-WebSocket-Version").next() != Some(b"13") {
         return Err(Refusal::UpgradeRequired);
     }

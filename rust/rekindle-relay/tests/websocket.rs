@@ -184,7 +184,9 @@ fn a_close_is_answered_with_its_code_if_there_can_be_such_a_one() {
 fn a_length_has_63_bits() {
     let line = raw(&[UPGRADE, &[0x82, 0xFF, 0x80]].concat());
     assert_eq!(close_code(&line), Some(1002));
-    let line = raw(&[UPGRADE, &[0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1]].concat());
+    let line = raw(
+        &[UPGRADE, &[0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1]].concat()
+    );
     assert!(!line.closed());
     assert_eq!(line.data(), [1]);
 }
@@ -230,8 +232,14 @@ fn a_browser_is_let_in_for_the_pages_that_are_known() {
         assert_eq!(origin(known), "101", "{known}");
     }
     // Not even a page from the controller's own name: a name can be made to lead here.
-    for stranger in ["http://c", "https://desk.example:8443", "https://desk.example.org", "http://desk.example", "null", ""]
-    {
+    for stranger in [
+        "http://c",
+        "https://desk.example:8443",
+        "https://desk.example.org",
+        "http://desk.example",
+        "null",
+        "",
+    ] {
         assert_eq!(origin(stranger), "403", "{stranger}");
     }
     assert!(knows_origin(None, []) && knows_origin(Some(b"null"), [&b"*"[..]]));

@@ -51,6 +51,8 @@ pub(crate) struct Northbound {
     pub(crate) port: u16,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) secrets: Option<Arc<Secrets>>,
+    /// Pages that browsers may connect from.
+    pub(crate) origins: Arc<[String]>,
 }
 
 /// What is spoken at an address.
@@ -337,6 +339,8 @@ impl Reader<'_> {
                 Some(Arc::new(read.map_err(|what| self.place.wrong(path, "listen.secrets", what))?))
             }
         };
+        let origins =
+            entry.origins.iter().map(|origin| self.origin(origin, scheme)).collect::<Result<_, _>>()?;
         let known = secrets.is_some()
             || entry.client_certificate.as_ref().is_some_and(ClientCertificate::is_required);
         if !known && !entry.anyone && !is_loopback(&host) {
@@ -349,7 +353,24 @@ impl Reader<'_> {
                 }
             )));
         }
-        Ok(Northbound { scheme, host, port: port.unwrap_or_else(|| scheme.port_default()), tls, secrets })
+        let port = port.unwrap_or_else(|| scheme.port_default());
+        Ok(Northbound { scheme, host, port, tls, secrets, origins })
+    }
+
+    /// A page's origin as a browser names it: scheme, host and a port that is not the scheme's.
+    fn origin(&self, origin: &Spanned<String>, scheme: Scheme) -> Result<String, ConfigError> {
+        let wrong = |what: &str| self.place.wrong(origin, "listen.origins", what.to_owned());
+        if !scheme.is_websocket() {
+            return Err(wrong("browsers connect to ws:// and wss:// alone"));
+        }
+        let text = origin.as_ref();
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        if text != "*" && host.is_none_or(|host| host.is_empty() || host.contains(['/', ' ', '*'])) {
+            return Err(wrong(
+                "expected the page's scheme and host, such as \"https://desk.example\", or \"*\" for all",
+            ));
+        }
+        Ok(text.to_owned())
     }
 
     fn tls(&self, entry: &ListenEntry, scheme: Scheme) -> Result<Option<Arc<ServerTls>>, ConfigError> {

@@ -31,8 +31,10 @@ pub const CLIENT_OUT_QUEUE: usize = 512;
 pub const LINK_OUT_QUEUE: usize = 64;
 /// Frames of one link that wait for the core; more are lost, as on a wire.
 pub const LINK_QUEUE: usize = 256;
-/// Largest WebSocket message and frame, in bytes. A packet has 252 at most, and messages may hold several.
-pub const MESSAGE_MAX: usize = 16 * 1024;
+/// Longest request for a WebSocket, in bytes.
+pub const REQUEST_MAX: usize = 8 * 1024;
+/// Time that a client has to end a connection after its WebSocket was closed.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// Bytes read from a socket at once.
 pub(crate) const READ: usize = 4 * 1024;
 

@@ -19,7 +19,7 @@ use crate::config::{Northbound, Scheme};
 use crate::engine::Input;
 use crate::limits::GREETING;
 use crate::secrets::hash;
-use connection::{Session, speak_bytes, speak_websocket};
+use connection::{Session, WebSocket, speak_bytes, speak_websocket};
 use lobby::{Guest, Lobby};
 
 /// Pause when the operating system gives no more connections, for instance out of file descriptors.
@@ -89,8 +89,6 @@ async fn receive(
     }
 }
 
-type WebSocket<S> = tokio_tungstenite::WebSocketStream<S>;
-
 /// What a connection turned out to be.
 enum Greeted {
     Tcp(TcpStream),
@@ -114,12 +112,11 @@ async fn greet(
     socket.set_nodelay(true)?;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake was not done in time");
     let welcome = |stream, who: &str| Welcome { stream, name: format!("{who} at {peer}").into() };
-    let secrets = northbound.secrets.as_deref();
     let Some(tls) = &northbound.tls else {
         if northbound.scheme == Scheme::Tcp {
             return Ok(welcome(Greeted::Tcp(socket), "somebody"));
         }
-        let upgraded = upgrade::accept(socket, secrets, None);
+        let upgraded = upgrade::accept(socket, northbound, None);
         let (stream, who) = timeout_at(by, upgraded).await.map_err(late)??;
         return Ok(welcome(Greeted::WebSocket(Box::new(stream)), &who));
     };
@@ -132,7 +129,7 @@ async fn greet(
     if northbound.scheme == Scheme::Tls {
         return Ok(welcome(Greeted::Tls(Box::new(stream)), who.as_deref().unwrap_or("somebody")));
     }
-    let upgraded = upgrade::accept(stream, secrets, who);
+    let upgraded = upgrade::accept(stream, northbound, who);
     let (stream, who) = timeout_at(by, upgraded).await.map_err(late)??;
     Ok(welcome(Greeted::WebSocketTls(Box::new(stream)), &who))
 }

@@ -23,7 +23,7 @@ use rekindle_client::credentials::{Access, Credentials, TlsFiles};
 use rekindle_client::link::Link;
 use rekindle_client::target::Target;
 use rekindle_client::transport::ConnectError;
-use rekindle_router::limits::{CLIENTS_MAX, CONNECTIONS_MAX, GREETING, MESSAGE_MAX};
+use rekindle_router::limits::{CLIENTS_MAX, CONNECTIONS_MAX, GREETING};
 use rekindle_session::sender::Completion;
 
 const TCP: &str = "url = \"tcp://127.0.0.1:0\"";
@@ -147,7 +147,7 @@ fn floods_and_garbage_take_no_memory_and_nobodys_time() {
 }
 
 #[test]
-fn malformed_upgrades_are_refused_and_oversized_messages_end_the_connection() {
+fn malformed_upgrades_are_refused_and_malformed_messages_end_the_connection() {
     let desk = Desk::new();
     desk.write(
         "secrets.toml",
@@ -188,27 +188,72 @@ fn malformed_upgrades_are_refused_and_oversized_messages_end_the_connection() {
     controller::campaign(&mut user).unwrap();
 
     // One who is known can misbehave, too.
+    let known = UPGRADE.replace("\r\n\r\n", "\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n");
     let mut socket = connect();
-    socket
-        .write_all(
-            b"GET /fusain HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n",
-        )
-        .unwrap();
-    let mut answer = [0; 1024];
-    let count = socket.read(&mut answer).unwrap();
-    assert!(answer[..count].starts_with(b"HTTP/1.1 101"));
-    let mut frame = [0; fusain::FRAME_MAX];
-    let ping = fusain::Message::PingRequest.encode_frame(fusain::Address::STATELESS, &mut frame).unwrap();
-    // A message of one frame, under a mask of zeroes: now it is a client, and has minutes to say something else.
-    socket.write_all(&[&[0x82, 0x80 | ping as u8, 0, 0, 0, 0][..], &frame[..ping]].concat()).unwrap();
-    assert!(socket.read(&mut answer).unwrap() > ping, "the answer to the ping");
-    let mut huge = vec![0x82, 0xFF];
-    huge.extend((MESSAGE_MAX as u64 + 1).to_be_bytes());
-    huge.extend([0; 4]);
-    socket.write_all(&huge).unwrap();
-    ended(&mut socket, SOON);
+    socket.write_all(known.as_bytes()).unwrap();
+    socket.write_all(&[0x82, 0xFF, 0x80]).unwrap();
+    let answer = all_of(&mut socket);
+    assert!(
+        answer.starts_with(b"HTTP/1.1 101 ") && answer.ends_with(&[0x88, 2, 0x03, 0xEA]),
+        "{answer:02x?}"
+    );
     controller::campaign(&mut user).unwrap();
+}
+
+/// A client's request, as some write it: each thing that the connection is for on a line of its own.
+const UPGRADE: &str = "GET /fusain HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What comes until the daemon ends the connection.
+fn all_of(socket: &mut TcpStream) -> Vec<u8> {
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).unwrap();
+    all
+}
+
+#[test]
+fn a_websocket_is_closed_in_order_and_a_page_is_known_or_refused() {
+    let page = "url = \"ws://127.0.0.1:0\"\norigins = [\"https://desk.example\"]";
+    let (_desk, _bus, running) = bench(&["url = \"ws://127.0.0.1:0\"", page]);
+    let ports = running.targets.iter().map(|target| match target {
+        Target::WebSocket { port, .. } => *port,
+        other => panic!("{other}"),
+    });
+    let [plain, listed] = ports.collect::<Vec<_>>()[..] else { panic!() };
+    let says = |port: u16, bytes: &[u8]| {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.write_all(bytes).unwrap();
+        all_of(&mut socket)
+    };
+    // In one piece with the request: a text, a ping that is masked with zeros, and a close with a code that may be sent.
+    let frames = [
+        &[0x81, 0x81, 0, 0, 0, 0, b'x', 0x89, 0x81, 0, 0, 0, 0, 7][..],
+        &[0x88, 0x82, 0, 0, 0, 0, 0x0B, 0xB8],
+    ];
+    let answer = says(plain, &[UPGRADE.as_bytes(), &frames.concat()].concat());
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    assert!(answer.ends_with(&[0x8A, 1, 7, 0x88, 2, 0x0B, 0xB8]), "{answer:02x?}");
+    // One that may not, and one without.
+    for (close, reply) in [
+        (&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xED][..], &[0x88, 2, 0x03, 0xEA][..]),
+        (&[0x88, 0x80, 0, 0, 0, 0], &[0x88, 0]),
+    ] {
+        let answer = says(plain, &[UPGRADE.as_bytes(), close].concat());
+        assert!(answer.ends_with(reply), "{answer:02x?}");
+    }
+    let from =
+        |origin: &str| UPGRADE.replace("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n")).into_bytes();
+    let close = [0x88, 0x80, 0, 0, 0, 0];
+    for (port, origin, status) in [
+        (plain, "https://desk.example", "403"),
+        (plain, "http://x", "403"),
+        (listed, "http://x", "403"),
+        (listed, "https://desk.example", "101"),
+    ] {
+        let answer = says(port, &[&from(origin)[..], &close].concat());
+        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{origin}: {answer:02x?}");
+    }
 }
 
 /// Certificates of a small authority, as files.

@@ -69,6 +69,8 @@ pub(super) struct ListenEntry {
     pub(super) client_certificate: Option<ClientCertificate>,
     pub(super) secrets: Option<Spanned<PathBuf>>,
     #[serde(default)]
+    pub(super) origins: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) anyone: bool,
 }
 

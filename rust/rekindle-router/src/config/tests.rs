@@ -110,6 +110,17 @@ fn an_address_that_lets_everybody_in_must_be_meant() {
     assert_eq!((ws.listeners[0].port, ws.listeners[0].host.as_str()), (80, "0.0.0.0"));
     desk.says(&with("url = \"tcp://127.0.0.1\"\nsecrets = \"secrets.toml\""), Some(10), "listen.secrets");
     desk.says(&with("url = \"tcp://127.0.0.1\"\nclient-ca = \"x\""), Some(10), "has no TLS");
+    let pages = desk
+        .parse(&with("url = \"ws://127.0.0.1\"\norigins = [\"https://desk.example:8443\", \"*\"]"))
+        .unwrap();
+    assert_eq!(*pages.listeners[0].origins, ["https://desk.example:8443", "*"]);
+    desk.says(&with("url = \"tcp://127.0.0.1\"\norigins = [\"*\"]"), Some(10), "listen.origins: browsers");
+    for wrong in
+        ["desk.example", "https://desk.example/", "https://", "https://*.example", "ws://desk.example"]
+    {
+        let text = with(&format!("url = \"ws://127.0.0.1\"\norigins = [\"{wrong}\"]"));
+        desk.says(&text, Some(10), "listen.origins: expected");
+    }
 }
 
 /// docs/relay.toml, with its folder instead of the ones on a controller.

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use fusain::{Decoder, FRAME_MAX};
-use futures_util::{SinkExt as _, StreamExt as _};
+use rekindle_relay::websocket::Step;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::lobby::Guest;
+use super::upgrade::Server;
 use crate::engine::{Input, Opened};
-use crate::limits::{CLIENT_OUT_QUEUE, CLIENT_QUEUE, IDLE, READ, WRITE};
+use crate::limits::{CLIENT_OUT_QUEUE, CLIENT_QUEUE, IDLE, LINGER, READ, WRITE};
 use crate::packet::Packet;
 
 /// Why a connection ends.
@@ -31,8 +30,6 @@ pub(super) enum End {
     Dismissed,
     #[error("it broke: {0}")]
     Io(#[from] io::Error),
-    #[error("it broke: {0}")]
-    WebSocket(String),
 }
 
 /// What a connection is to the core.
@@ -95,68 +92,110 @@ impl Drop for Session<'_> {
     }
 }
 
+/// Writes all of it, or says why the connection ends.
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), End> {
+    let writing = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    match timeout(WRITE, writing).await {
+        Ok(written) => written.map_err(End::from),
+        Err(_) => Err(End::Stalled),
+    }
+}
+
 /// A stream of bytes, with or without TLS.
 pub(super) async fn speak_bytes<S: AsyncRead + AsyncWrite>(stream: S, session: &mut Session<'_>) -> End {
-    let (mut read, mut write) = tokio::io::split(stream);
+    let (mut read, mut write_half) = tokio::io::split(stream);
     let mut buffer = [0; READ];
     let mut frame = [0; FRAME_MAX];
     loop {
-        tokio::select! {
+        let done = tokio::select! {
             packet = session.packets.recv() => {
                 let Some(packet) = packet else { return End::Dismissed };
-                let writing = async {
-                    write.write_all(packet.frame(&mut frame)).await?;
-                    write.flush().await
-                };
-                match timeout(WRITE, writing).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return error.into(),
-                    Err(_) => return End::Stalled,
-                }
+                write(&mut write_half, packet.frame(&mut frame)).await
             }
             count = read.read(&mut buffer) => match count {
                 Ok(0) => return End::Closed,
-                Ok(count) => {
-                    if let Err(end) = session.take(buffer.get(..count).unwrap_or_default()).await {
-                        return end;
-                    }
-                }
+                Ok(count) => session.take(buffer.get(..count).unwrap_or_default()).await,
                 Err(error) => return error.into(),
             },
             () = sleep_until(session.until) => return End::Silent,
+        };
+        if let Err(end) = done {
+            return end;
         }
     }
 }
 
+/// A connection whose upgrade is done.
+pub(super) struct WebSocket<S> {
+    pub(super) stream: S,
+    pub(super) server: Box<Server>,
+    /// What came right behind the request.
+    pub(super) rest: Vec<u8>,
+}
+
 /// A WebSocket: a packet for each message out, any split of packets over messages in.
 pub(super) async fn speak_websocket<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: WebSocketStream<S>,
+    socket: WebSocket<S>,
     session: &mut Session<'_>,
 ) -> End {
+    let WebSocket { mut stream, mut server, rest } = socket;
+    let mut buffer = [0; READ];
     let mut frame = [0; FRAME_MAX];
-    loop {
-        tokio::select! {
+    let mut done = take_in(&mut stream, &mut server, &rest, session).await;
+    while done.is_ok() {
+        done = tokio::select! {
             packet = session.packets.recv() => {
                 let Some(packet) = packet else { return End::Dismissed };
-                let message = Message::binary(packet.frame(&mut frame).to_vec());
-                match timeout(WRITE, socket.send(message)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return End::WebSocket(error.to_string()),
-                    Err(_) => return End::Stalled,
-                }
+                let frame = packet.frame(&mut frame);
+                let (head, len) = Server::head(u16::try_from(frame.len()).unwrap_or(0));
+                write(&mut stream, &[head.get(..len).unwrap_or_default(), frame].concat()).await
             }
-            message = socket.next() => match message {
-                None | Some(Ok(Message::Close(_))) => return End::Closed,
-                Some(Ok(Message::Binary(bytes))) => {
-                    if let Err(end) = session.take(&bytes).await {
-                        return end;
-                    }
-                }
-                // Text has no meaning here; pings are answered by the library.
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return End::WebSocket(error.to_string()),
+            count = stream.read(&mut buffer) => match count {
+                Ok(0) => return End::Closed,
+                Ok(count) => take_in(&mut stream, &mut server, buffer.get(..count).unwrap_or_default(), session).await,
+                Err(error) => return error.into(),
             },
             () = sleep_until(session.until) => return End::Silent,
+        };
+    }
+    done.err().unwrap_or(End::Closed)
+}
+
+/// Takes what messages hold, and answers what wants an answer.
+async fn take_in<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    server: &mut Server,
+    bytes: &[u8],
+    session: &mut Session<'_>,
+) -> Result<(), End> {
+    let mut data = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        match server.push(byte) {
+            Step::Data(byte) => data.push(byte),
+            Step::More | Step::Asked => {}
+            Step::Reply => write(stream, server.reply()).await?,
+            Step::Close => {
+                // What came before still counts.
+                session.take(&data).await?;
+                write(stream, server.reply()).await?;
+                linger(stream).await;
+                return Err(End::Closed);
+            }
         }
     }
+    session.take(&data).await
+}
+
+/// Lets the other side end the connection: closed with bytes that nobody read, it could lose the answer that it was sent.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let mut buffer = [0; READ];
+    let ending = async {
+        stream.shutdown().await?;
+        while stream.read(&mut buffer).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, ending).await;
 }

@@ -1,73 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From HTTP to a WebSocket: the path, and who is asking.
+//! From HTTP to a WebSocket: who is asking, and from which page.
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use rekindle_relay::websocket::{self, Refusal, Step, knows_origin};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::limits::MESSAGE_MAX;
-use crate::secrets::Secrets;
+use super::connection::WebSocket;
+use crate::config::Northbound;
+use crate::limits::{READ, REQUEST_MAX};
 
-/// The path that is served (PROTOCOL.md §10).
-const PATH: &str = "/fusain";
+/// The server's side, which a controller on Zephyr has as well.
+pub(super) type Server = websocket::Server<REQUEST_MAX>;
 
 /// Goes through the upgrade; says who asked. `certificate` is who has shown one already.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    secrets: Option<&Secrets>,
+    mut stream: S,
+    northbound: &Northbound,
     certificate: Option<String>,
-) -> io::Result<(WebSocketStream<S>, String)> {
-    let mut who = Err(StatusCode::UNAUTHORIZED);
-    // The size of the answer is the library's.
-    #[expect(clippy::result_large_err, reason = "the callback's type is given")]
-    let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        who = judge(request, secrets, certificate);
-        match &who {
-            Ok(_) => Ok(response),
-            Err(status) => Err(refusal(*status)),
+) -> io::Result<(WebSocket<S>, String)> {
+    let mut server = Box::new(Server::new());
+    let mut who = String::new();
+    let mut buffer = [0; READ];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(MESSAGE_MAX)
-        .write_buffer_size(0)
-        .max_write_buffer_size(4 * MESSAGE_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
-    let accepted = tokio_tungstenite::accept_hdr_async_with_config(stream, check, Some(config)).await;
-    match (accepted, who) {
-        (Ok(stream), Ok(who)) => Ok((stream, who)),
-        (_, Err(StatusCode::UNAUTHORIZED)) => Err(io::Error::other("credentials are missing or wrong")),
-        (Err(error), _) => Err(io::Error::other(error.to_string())),
-        (_, Err(status)) => Err(io::Error::other(status.to_string())),
+        let mut bytes = buffer.get(..count).unwrap_or_default();
+        while let Some((&byte, rest)) = bytes.split_first() {
+            bytes = rest;
+            let step = match server.push(byte) {
+                Step::Asked => match judge(&server, northbound, certificate.as_deref()) {
+                    Ok(asking) => {
+                        who = asking;
+                        server.accept()
+                    }
+                    Err(why) => server.refuse(why),
+                },
+                step => step,
+            };
+            if step == Step::More {
+                continue;
+            }
+            stream.write_all(server.reply()).await?;
+            stream.flush().await?;
+            if step == Step::Reply {
+                return Ok((WebSocket { stream, server, rest: bytes.to_vec() }, who));
+            }
+            let answer = String::from_utf8_lossy(server.reply());
+            let status =
+                answer.lines().next().and_then(|line| line.split_once(' ')).map_or("", |(_, status)| status);
+            return Err(io::Error::other(format!("refused: {status}")));
+        }
     }
 }
 
-fn judge(
-    request: &Request,
-    secrets: Option<&Secrets>,
-    certificate: Option<String>,
-) -> Result<String, StatusCode> {
-    if request.uri().path() != PATH {
-        return Err(StatusCode::NOT_FOUND);
+fn judge(server: &Server, northbound: &Northbound, certificate: Option<&str>) -> Result<String, Refusal> {
+    if !knows_origin(server.header("Origin"), northbound.origins.iter().map(String::as_bytes)) {
+        return Err(Refusal::Forbidden);
     }
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match (certificate, secrets) {
-        (Some(certificate), _) => Ok(certificate),
+    let shown = server.header("Authorization").and_then(|shown| core::str::from_utf8(shown).ok());
+    match (certificate, &northbound.secrets) {
+        (Some(certificate), _) => Ok(certificate.to_owned()),
         (None, None) => Ok("somebody".to_owned()),
-        (None, Some(secrets)) => shown.and_then(|shown| secrets.who(shown)).ok_or(StatusCode::UNAUTHORIZED),
+        (None, Some(secrets)) => shown.and_then(|shown| secrets.who(shown)).ok_or(Refusal::Unauthorized),
     }
-}
-
-fn refusal(status: StatusCode) -> ErrorResponse {
-    let mut response = ErrorResponse::new(None);
-    *response.status_mut() = status;
-    if status == StatusCode::UNAUTHORIZED {
-        let challenge = HeaderValue::from_static("Basic realm=\"fusain\", Bearer realm=\"fusain\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    response
 }
