@@ -61,15 +61,29 @@ static struct fs_file_t file_open;
 /* Number of the open file, or -1. */
 static int open_number = -1;
 
-static int close_open(void)
-{
-	int rc = 0;
+/* Files, as bits, that could not be closed: they lack what was written last, and nobody knows yet. */
+static uint8_t lost;
 
-	if (open_number >= 0) {
+static void close_open(void)
+{
+	int number = open_number;
+
+	if (number >= 0) {
 		open_number = -1;
-		rc = fs_close(&file_open);
+		if (fs_close(&file_open) != 0) {
+			lost |= BIT(number);
+		}
 	}
-	return rc;
+}
+
+/* What a file has lost is told once, with its own next operation and not with that of the one it was closed for. */
+static int tell_lost(uint8_t file)
+{
+	if ((lost & BIT(file)) == 0) {
+		return 0;
+	}
+	lost &= ~BIT(file);
+	return -EIO;
 }
 
 static int use(uint8_t file, fs_mode_t create)
@@ -82,7 +96,8 @@ static int use(uint8_t file, fs_mode_t create)
 	if (open_number == file) {
 		return 0;
 	}
-	rc = close_open();
+	close_open();
+	rc = tell_lost(file);
 	if (rc != 0) {
 		return rc;
 	}
@@ -94,11 +109,14 @@ static int use(uint8_t file, fs_mode_t create)
 	return rc;
 }
 
-/* After a failure nobody knows what the open file holds. */
+/* After a failure, which is being told, nobody knows what the open file holds. */
 static int done(int rc)
 {
-	if (rc < 0) {
-		(void)close_open();
+	if (rc < 0 && open_number >= 0) {
+		uint8_t file = (uint8_t)open_number;
+
+		close_open();
+		(void)tell_lost(file);
 	}
 	return rc;
 }
@@ -203,8 +221,16 @@ int rekindle_store_commit(uint8_t from, uint8_t to)
 	if (from >= REKINDLE_STORE_FILES || to >= REKINDLE_STORE_FILES) {
 		return -EINVAL;
 	}
-	rc = close_open();
-	return (rc == 0) ? fs_rename(names[from], names[to]) : rc;
+	close_open();
+	rc = tell_lost(from);
+	if (rc == 0) {
+		rc = fs_rename(names[from], names[to]);
+	}
+	if (rc == 0) {
+		/* It is another one now. */
+		(void)tell_lost(to);
+	}
+	return rc;
 }
 
 int rekindle_store_remove(uint8_t file)
@@ -214,7 +240,11 @@ int rekindle_store_remove(uint8_t file)
 	if (file >= REKINDLE_STORE_FILES) {
 		return -EINVAL;
 	}
-	(void)close_open();
+	close_open();
 	rc = fs_unlink(names[file]);
-	return (rc == -ENOENT) ? 0 : rc;
+	if (rc == 0 || rc == -ENOENT) {
+		(void)tell_lost(file);
+		return 0;
+	}
+	return rc;
 }
