@@ -68,7 +68,8 @@ static void print_stack(void)
 {
 	size_t unused;
 
-	if (k_thread_stack_space_get(k_current_get(), &unused) == 0) {
+	if (IS_ENABLED(CONFIG_APPLIANCE_PRINT_STACK) &&
+	    k_thread_stack_space_get(k_current_get(), &unused) == 0) {
 		printk("appliance: %zu bytes of stack to spare\n", unused);
 	}
 }

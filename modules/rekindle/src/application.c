@@ -40,7 +40,9 @@ int rekindle_start(const struct rekindle_callbacks *callbacks)
 	}
 	id = k_thread_create(&thread, stack, K_THREAD_STACK_SIZEOF(stack), run, (void *)callbacks,
 			     NULL, NULL, K_PRIO_PREEMPT(CONFIG_REKINDLE_PRIORITY), 0, K_NO_WAIT);
-	(void)k_thread_name_set(id, "rekindle");
+	if (IS_ENABLED(CONFIG_THREAD_NAME)) {
+		(void)k_thread_name_set(id, "rekindle");
+	}
 	(void)k_sem_take(&started, K_FOREVER);
 	return start_result;
 }

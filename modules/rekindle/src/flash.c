@@ -42,22 +42,28 @@ static const uint8_t area_ids[] = {
 	[REKINDLE_AREA_JOURNAL] = JOURNAL_ID,
 };
 
-static int open_area(uint8_t area, const struct flash_area **fa)
+/* Opened when first used, and never closed; NULL if that cannot be. */
+static const struct flash_area *open_area(uint8_t area)
 {
+	static const struct flash_area *opened[ARRAY_SIZE(area_ids)];
+
 	if (area >= ARRAY_SIZE(area_ids)) {
-		return -EINVAL;
+		return NULL;
 	}
-	return flash_area_open(area_ids[area], fa);
+	if (opened[area] == NULL) {
+		(void)flash_area_open(area_ids[area], &opened[area]);
+	}
+	return opened[area];
 }
 
 int rekindle_area_info(uint8_t area, struct rekindle_area_info *info)
 {
-	const struct flash_area *fa;
+	const struct flash_area *fa = open_area(area);
 	struct flash_pages_info page;
-	int rc = open_area(area, &fa);
+	int rc;
 
-	if (rc != 0) {
-		return rc;
+	if (fa == NULL) {
+		return -ENODEV;
 	}
 	rc = flash_get_page_info_by_offs(flash_area_get_device(fa), fa->fa_off, &page);
 	if (rc == 0) {
@@ -66,53 +72,34 @@ int rekindle_area_info(uint8_t area, struct rekindle_area_info *info)
 		info->write_block = flash_area_align(fa);
 		info->erased = flash_area_erased_val(fa);
 	}
-	flash_area_close(fa);
 	return rc;
 }
 
 int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len)
 {
-	const struct flash_area *fa;
-	int rc = open_area(area, &fa);
+	const struct flash_area *fa = open_area(area);
 
-	if (rc == 0) {
-		rc = flash_area_read(fa, (off_t)offset, data, len);
-		flash_area_close(fa);
-	}
-	return rc;
+	return (fa == NULL) ? -ENODEV : flash_area_read(fa, (off_t)offset, data, len);
+}
+
+/* Nothing but MCUboot writes to the running image. */
+static const struct flash_area *open_writable(uint8_t area)
+{
+	return (area == REKINDLE_AREA_PRIMARY) ? NULL : open_area(area);
 }
 
 int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len)
 {
-	const struct flash_area *fa;
-	int rc;
+	const struct flash_area *fa = open_writable(area);
 
-	if (area == REKINDLE_AREA_PRIMARY) {
-		/* Nothing but MCUboot writes to the running image. */
-		return -EACCES;
-	}
-	rc = open_area(area, &fa);
-	if (rc == 0) {
-		rc = flash_area_write(fa, (off_t)offset, data, len);
-		flash_area_close(fa);
-	}
-	return rc;
+	return (fa == NULL) ? -EACCES : flash_area_write(fa, (off_t)offset, data, len);
 }
 
 int rekindle_area_erase(uint8_t area, uint32_t offset, size_t len)
 {
-	const struct flash_area *fa;
-	int rc;
+	const struct flash_area *fa = open_writable(area);
 
-	if (area == REKINDLE_AREA_PRIMARY) {
-		return -EACCES;
-	}
-	rc = open_area(area, &fa);
-	if (rc == 0) {
-		rc = flash_area_erase(fa, (off_t)offset, len);
-		flash_area_close(fa);
-	}
-	return rc;
+	return (fa == NULL) ? -EACCES : flash_area_erase(fa, (off_t)offset, len);
 }
 
 int rekindle_slot_info(struct rekindle_slot_info *info)

@@ -24,16 +24,10 @@
 #define KEY_ADDRESS "rekindle/address"
 #define KEY_BOOT    "rekindle/boot"
 
+/* Once it has succeeded, it does nothing more. */
 static bool settings_ready(void)
 {
-	static bool tried;
-	static bool ready;
-
-	if (!tried) {
-		tried = true;
-		ready = IS_ENABLED(CONFIG_SETTINGS) && settings_subsys_init() == 0;
-	}
-	return ready;
+	return IS_ENABLED(CONFIG_SETTINGS) && settings_subsys_init() == 0;
 }
 
 static bool load(const char *key, void *value, size_t len)

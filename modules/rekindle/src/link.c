@@ -32,7 +32,6 @@ static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(rekindle_uart))
 RING_BUF_DECLARE(rx_ring, CONFIG_REKINDLE_LINK_RX_SIZE);
 RING_BUF_DECLARE(tx_ring, CONFIG_REKINDLE_LINK_TX_SIZE);
 static K_SEM_DEFINE(rx_ready, 0, 1);
-static K_SEM_DEFINE(tx_room, 0, 1);
 static atomic_t overruns;
 
 static void receive(const struct device *dev)
@@ -71,7 +70,6 @@ static void transmit(const struct device *dev)
 		sent = uart_fifo_fill(dev, bytes, (int)n);
 		(void)ring_buf_get_finish(&tx_ring, (uint32_t)MAX(sent, 0));
 	}
-	k_sem_give(&tx_room);
 }
 
 static void on_interrupt(const struct device *dev, void *user)
@@ -112,50 +110,53 @@ int rekindle_link_open(void)
 
 size_t rekindle_link_read(uint8_t *data, size_t capacity, int32_t timeout_ms)
 {
-	k_timepoint_t end =
-		sys_timepoint_calc(timeout_ms < 0 ? K_FOREVER : K_MSEC(timeout_ms));
+	const k_timeout_t timeout = timeout_ms < 0 ? K_FOREVER : K_MSEC(timeout_ms);
+	uint32_t n;
 
-	for (;;) {
-		uint32_t n = ring_buf_get(&rx_ring, data, (uint32_t)capacity);
+	do {
+		n = ring_buf_get(&rx_ring, data, (uint32_t)capacity);
+		/* The semaphore can be left over from bytes already read, once: look again. */
+	} while (n == 0U && k_sem_take(&rx_ready, timeout) == 0);
+	return n;
+}
 
-		if (n > 0U) {
-			return n;
-		}
-		/* The semaphore can be left over from bytes already read: look again. */
-		if (k_sem_take(&rx_ready, sys_timepoint_timeout(end)) != 0) {
-			return ring_buf_get(&rx_ring, data, (uint32_t)capacity);
-		}
+/* Sleeps a moment; false when the time since begun_ms is over. */
+static bool more_time(uint32_t begun_ms, int32_t timeout_ms)
+{
+	if (timeout_ms >= 0 && (uint32_t)rekindle_uptime_ms() - begun_ms >= (uint32_t)timeout_ms) {
+		return false;
 	}
+	k_msleep(1);
+	return true;
 }
 
 int rekindle_link_write(const uint8_t *data, size_t len, int32_t timeout_ms)
 {
-	k_timepoint_t end =
-		sys_timepoint_calc(timeout_ms < 0 ? K_FOREVER : K_MSEC(timeout_ms));
+	const uint32_t begun_ms = (uint32_t)rekindle_uptime_ms();
 
-	while (len > 0U) {
+	for (;;) {
 		uint32_t n = ring_buf_put(&tx_ring, data, (uint32_t)len);
 
+		uart_irq_tx_enable(uart);
 		data += n;
 		len -= n;
-		uart_irq_tx_enable(uart);
-		if (len > 0U && k_sem_take(&tx_room, sys_timepoint_timeout(end)) != 0) {
+		if (len == 0U) {
+			return 0;
+		}
+		if (!more_time(begun_ms, timeout_ms)) {
 			return -EAGAIN;
 		}
 	}
-	return 0;
 }
 
 int rekindle_link_drain(int32_t timeout_ms)
 {
-	k_timepoint_t end =
-		sys_timepoint_calc(timeout_ms < 0 ? K_FOREVER : K_MSEC(timeout_ms));
+	const uint32_t begun_ms = (uint32_t)rekindle_uptime_ms();
 
 	while (!ring_buf_is_empty(&tx_ring) || uart_irq_tx_complete(uart) == 0) {
-		if (sys_timepoint_expired(end)) {
+		if (!more_time(begun_ms, timeout_ms)) {
 			return -EAGAIN;
 		}
-		k_msleep(1);
 	}
 	return 0;
 }

@@ -13,7 +13,7 @@
 /* Until the session has looked at its flash, nobody knows: nothing may be started. */
 static atomic_t busy = ATOMIC_INIT(1);
 static struct k_spinlock lock;
-static struct rekindle_state known = {.busy = true};
+static struct rekindle_state known;
 
 bool rekindle_busy(void)
 {

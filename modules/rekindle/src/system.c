@@ -44,7 +44,7 @@ void rekindle_reboot(void)
 	sys_reboot(SYS_REBOOT_COLD);
 }
 
-#if defined(CONFIG_ENTROPY_HAS_DRIVER) || defined(CONFIG_TEST_RANDOM_GENERATOR)
+#if defined(CONFIG_ENTROPY_HAS_DRIVER)
 
 void rekindle_random(uint8_t *data, size_t len)
 {

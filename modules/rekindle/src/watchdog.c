@@ -25,25 +25,24 @@ static int arm(void)
 		.window.max = CONFIG_REKINDLE_WATCHDOG_TIMEOUT_MS,
 		.flags = WDT_FLAG_RESET_SOC,
 	};
+	int id = -ENODEV;
 	int rc;
 
-	if (!device_is_ready(watchdog)) {
-		printk("rekindle: the watchdog is not ready\n");
-		return -ENODEV;
+	if (device_is_ready(watchdog)) {
+		id = wdt_install_timeout(watchdog, &timeout);
 	}
-	channel = wdt_install_timeout(watchdog, &timeout);
-	if (channel < 0) {
-		printk("rekindle: no watchdog: %d\n", channel);
-		return channel;
+	rc = id;
+	if (id >= 0) {
+		rc = wdt_setup(watchdog, WDT_OPT_PAUSE_HALTED_BY_DBG);
+		if (rc == -ENOTSUP) {
+			/* Not every watchdog can stop for a debugger. */
+			rc = wdt_setup(watchdog, 0);
+		}
 	}
-	rc = wdt_setup(watchdog, WDT_OPT_PAUSE_HALTED_BY_DBG);
-	if (rc == -ENOTSUP) {
-		/* Not every watchdog can stop for a debugger. */
-		rc = wdt_setup(watchdog, 0);
-	}
-	if (rc != 0) {
+	if (rc == 0) {
+		channel = id;
+	} else {
 		printk("rekindle: no watchdog: %d\n", rc);
-		channel = -1;
 	}
 	return rc;
 }
