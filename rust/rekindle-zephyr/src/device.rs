@@ -16,7 +16,7 @@ use rekindle_session::appliance::{Appliance, Event, Identity, Output, Status};
 use rekindle_session::port::{FlashFault, FlashOp, READ_MAX};
 use rekindle_session::receiver::{self, BootFacts, ConfigError};
 
-use crate::state::{self, Outcomes};
+use crate::state;
 use crate::trial::{Check, Notice, Step, Trial};
 use crate::{Errno, boot, ffi, flash, link::Link, policy, system};
 
@@ -167,7 +167,8 @@ pub struct Device {
     appliance: &'static mut Appliance,
     link: Link,
     trial: Trial,
-    outcomes: Outcomes,
+    /// What other threads may know.
+    known: ffi::State,
     received: [u8; 64],
     next: usize,
     end: usize,
@@ -207,13 +208,13 @@ impl Device {
         let config = policy::session(flash::layout()?, link.capacity());
         let appliance = Appliance::begin(place, identity, config, boot).map_err(StartError::Config)?;
         appliance.recall(0);
-        let device = Self {
+        let mut device = Self {
             identity,
             boot,
             appliance,
             link,
-            trial: Trial::new(boot.confirmed, policy::trial()),
-            outcomes: Outcomes::NONE,
+            trial: Trial::new(boot.confirmed),
+            known: ffi::State::NONE,
             received: [0; 64],
             next: 0,
             end: 0,
@@ -223,6 +224,9 @@ impl Device {
             agreed_ms: None,
             quiet: false,
         };
+        device.known.address = identity.address.get();
+        device.known.boot_number = boot.boot_number;
+        device.known.reset_cause = boot.reset_cause;
         device.publish(device.looked_ms, UNKNOWN);
         Ok(device)
     }
@@ -321,7 +325,7 @@ impl Device {
             }
             Output::Event(event) => self.event(now_ms, &event, application),
             Output::Outcome(report) => {
-                if let Some(index) = self.outcomes.learn(&report) {
+                if let Some(index) = state::learn(&mut self.known, &report) {
                     self.appliance.recall(index);
                 }
             }
@@ -420,30 +424,22 @@ impl Device {
     }
 
     /// Lets other threads know how things are.
-    fn publish(&self, now_ms: u64, status: Status) {
+    fn publish(&mut self, now_ms: u64, status: Status) {
         let session = self.appliance.receiver();
         let version = session.running_version();
-        let (received, size) = session.progress().unwrap_or_default();
         let update = self.appliance.ota_state();
-        let mut state = ffi::State {
-            address: self.identity.address.get(),
-            boot_number: self.boot.boot_number,
-            reset_cause: self.boot.reset_cause,
-            received,
-            size,
-            version_build: version.build,
-            version_revision: version.revision,
-            version_major: version.major,
-            version_minor: version.minor,
-            update: update.number(),
-            appliance: u8::try_from(status.state.number()).unwrap_or(u8::MAX),
-            confirmed: session.confirmed(),
-            busy: self.appliance.busy(now_ms),
-            swap_pending: update == fusain::OtaState::Activated,
-            ..ffi::State::default()
-        };
-        self.outcomes.copy_to(&mut state);
-        state::publish(&state);
+        let known = &mut self.known;
+        (known.received, known.size) = session.progress().unwrap_or_default();
+        known.version_build = version.build;
+        known.version_revision = version.revision;
+        known.version_major = version.major;
+        known.version_minor = version.minor;
+        known.update = update.number();
+        known.appliance = u8::try_from(status.state.number()).unwrap_or(u8::MAX);
+        known.confirmed = session.confirmed();
+        known.busy = self.appliance.busy(now_ms);
+        known.swap_pending = update == fusain::OtaState::Activated;
+        state::publish(known);
     }
 }
 

@@ -100,6 +100,27 @@ pub(crate) struct State {
     pub(crate) outcome: [Outcome; OUTCOMES],
 }
 
+impl State {
+    pub(crate) const NONE: Self = Self {
+        address: 0,
+        boot_number: 0,
+        reset_cause: 0,
+        received: 0,
+        size: 0,
+        version_build: 0,
+        version_revision: 0,
+        version_major: 0,
+        version_minor: 0,
+        update: 0,
+        appliance: 0,
+        outcomes: 0,
+        confirmed: false,
+        busy: false,
+        swap_pending: false,
+        outcome: [Outcome::NONE; OUTCOMES],
+    };
+}
+
 // SAFETY: the signatures repeat those of the header; the header's types are fixed-width,
 // `size_t` is `usize` and `int` is `i32` on every target that Zephyr and Rust share. Policy
 // and traffic are constant.

@@ -5,7 +5,7 @@
 use rekindle_session::port::Layout;
 use rekindle_session::receiver::{Config, DowngradePolicy, EraseMode};
 
-use crate::{ffi, trial};
+use crate::ffi;
 
 /// Bytes that a frame with data takes at most: a payload of 113 bytes, address, length and
 /// CRC, each byte stuffed, and both delimiters.
@@ -42,10 +42,12 @@ pub(crate) fn serial() -> bool {
     ffi::rekindle_traffic.serial
 }
 
-/// What a trial must meet.
-pub(crate) fn trial() -> trial::Terms {
-    trial::Terms {
-        deadline_ms: u64::from(ffi::rekindle_policy.confirm_deadline_ms),
-        needs_controller: ffi::rekindle_policy.confirm_answered,
-    }
+/// Time in which an image under test must confirm itself, in milliseconds of the device's clock.
+pub(crate) fn deadline_ms() -> u64 {
+    u64::from(ffi::rekindle_policy.confirm_deadline_ms)
+}
+
+/// Whether an image is kept only if a controller was answered.
+pub(crate) fn needs_controller() -> bool {
+    ffi::rekindle_policy.confirm_answered
 }

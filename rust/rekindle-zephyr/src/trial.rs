@@ -8,8 +8,8 @@
 //! this one came, whichever way it ended: by a failure, by the deadline, or by a hang that the
 //! watchdog ended.
 
-use crate::boot;
 use crate::device::Application;
+use crate::{boot, policy};
 
 /// Stage in which the self-test has passed and a controller has yet to be answered. Stages
 /// below are the application's, 0 is "booted".
@@ -54,13 +54,6 @@ pub enum Notice {
     Failed,
 }
 
-/// What a trial must meet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) deadline_ms: u64,
-    pub(crate) needs_controller: bool,
-}
-
 /// What the device is to do for the trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -91,14 +84,13 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Trial {
     state: State,
-    terms: Terms,
     answered: bool,
 }
 
 impl Trial {
-    pub(crate) fn new(confirmed: bool, terms: Terms) -> Self {
+    pub(crate) fn new(confirmed: bool) -> Self {
         let state = if confirmed { State::Over } else { State::Testing { stage: 0 } };
-        Self { state, terms, answered: false }
+        Self { state, answered: false }
     }
 
     /// A controller was answered: somebody is there.
@@ -125,13 +117,13 @@ impl Trial {
             self.state = State::Confirming;
             return Some(Step::Confirm);
         }
-        let late = now_ms >= self.terms.deadline_ms;
+        let late = now_ms >= policy::deadline_ms();
         match self.state {
             State::Over | State::Confirming => None,
             State::Unkept => Some(self.fail(application, STAGE_CONFIRM, CODE_IO)),
             State::Testing { stage } if late => Some(self.fail(application, stage, CODE_TIMEOUT)),
             State::Testing { stage } => self.test(now_ms, application, stage),
-            State::Waiting if self.answered || !self.terms.needs_controller => {
+            State::Waiting if self.answered || !policy::needs_controller() => {
                 self.state = State::Passed;
                 Some(note(application, STAGE_CONFIRM, 0))
             }

@@ -225,10 +225,6 @@ struct Deferred {
 pub struct Receiver {
     job: Job,
     op: Option<JobOp>,
-    transfer: Option<Transfer>,
-    deferred: Option<Deferred>,
-    safety: Safety,
-    reread: boot::Reread,
     /// The sender knows the window: a gap is answered once.
     windowed: bool,
     gap_answered: bool,
@@ -239,21 +235,25 @@ pub struct Receiver {
     request_failed: bool,
     /// Another writer has the secondary slot.
     lent: bool,
+    /// A verification is part of an activation, which goes on after it.
+    activating: bool,
     /// Swap type that the primary trailer names: how the running image came to be where it is.
     swap_info: u8,
+    /// How often the open read has been asked for.
+    read_tries: u8,
+    /// How the image is to be activated.
+    asked: OtaActivate,
+    safety: Safety,
+    transfer: Option<Transfer>,
+    deferred: Option<Deferred>,
+    reread: boot::Reread,
     boot: BootFacts,
     /// Time of the last OTA command of this boot.
     last_command_ms: Option<u64>,
     /// Time of the first poll: a session of an earlier boot counts as idle since then.
     began_ms: Option<u64>,
-    /// How often the open read has been asked for.
-    read_tries: u8,
     /// Requests of the application, taken up when no job runs.
     wanted: Wanted,
-    /// How the image is to be activated.
-    asked: OtaActivate,
-    /// A verification is part of an activation, which goes on after it.
-    activating: bool,
     /// The trusted key whose signature is looked for, by its place in the configuration.
     #[cfg(feature = "signature")]
     key: usize,
@@ -311,7 +311,7 @@ impl Receiver {
             scan: mcuboot_image::Scan::new(0),
             hashing: verify::Hashing::new(),
             reread: boot::Reread::NOTHING,
-            buffer: [0xFF; BUFFER_LEN],
+            buffer: [0; BUFFER_LEN],
             job: Job::Boot(boot::Step::Journal),
             op: None,
             reply: None,
