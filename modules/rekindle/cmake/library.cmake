@@ -19,6 +19,14 @@ rekindle_find_rust(rekindle_rust ${rekindle_target} ${rekindle_crate})
 set(rekindle_cargo_dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
 set(rekindle_archive ${rekindle_cargo_dir}/${rekindle_target}/release/librekindle_c.a)
 
+set(rekindle_cargo_target ${rekindle_target})
+if(rekindle_rust_BUILDS_CORE)
+  rekindle_lean_target(rekindle_cargo_target ${rekindle_target} ${rekindle_rust_RUSTC} ${CMAKE_CURRENT_BINARY_DIR})
+endif()
+if(rekindle_cargo_target MATCHES "[.]json$")
+  list(APPEND rekindle_rust_ENVIRONMENT CARGO_UNSTABLE_JSON_TARGET_SPEC=true)
+endif()
+
 # What Kconfig leaves out costs nothing.
 set(rekindle_features --no-default-features)
 if(CONFIG_REKINDLE_SMP)
@@ -46,7 +54,7 @@ add_custom_command(
     ${rekindle_rust_ENVIRONMENT}
     RUSTC=${rekindle_rust_RUSTC}
     ${rekindle_rust_CARGO} build --locked --quiet --release
-    --target ${rekindle_target} --target-dir ${rekindle_cargo_dir} ${rekindle_features}
+    --target ${rekindle_cargo_target} --target-dir ${rekindle_cargo_dir} ${rekindle_features}
   # The compiler that rust-toolchain.toml names, and the crate's own options.
   WORKING_DIRECTORY ${rekindle_crate}
   DEPFILE ${rekindle_cargo_dir}/${rekindle_target}/release/librekindle_c.d
