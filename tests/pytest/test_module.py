@@ -5,7 +5,9 @@ does not go with root mode."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,6 +78,36 @@ def test_a_missing_target_is_named(tmp_path: Path):
         (tmp_path / tool).chmod(0o755)
     said = ask_for_rust(tmp_path, "thumbv6m-none-eabi", tmp_path)
     assert "rustup target add thumbv6m-none-eabi" in said
+
+
+def lean_target(directory: Path, target: str) -> str:
+    done = run_script(
+        directory,
+        f"include({CMAKE}/rust_toolchain.cmake)\n"
+        f"rekindle_lean_target(found {target} {shutil.which('rustc')} {directory})\n"
+        'message("${found}")\n',
+        **os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr.strip()
+
+
+def test_the_lean_target_is_the_compilers_own_without_frame_pointers(tmp_path: Path):
+    target = "thumbv8m.main-none-eabi"
+    found = Path(lean_target(tmp_path, target))
+    # Cargo files what it builds under the name.
+    assert found.stem == target
+    shown = subprocess.run(
+        ["rustc", "-Z", "unstable-options", "--print", "target-spec-json", "--target", target],
+        env={**os.environ, "RUSTC_BOOTSTRAP": "1"},
+        capture_output=True,
+        check=True,
+    )
+    own, lean = json.loads(shown.stdout), json.loads(found.read_text())
+    assert (own.pop("frame-pointer"), lean.pop("frame-pointer")) == ("always", "may-omit")
+    assert lean == own
+    # Where the compiler keeps none, there is nothing to change.
+    assert lean_target(tmp_path, "riscv32imac-unknown-none-elf") == "riscv32imac-unknown-none-elf"
 
 
 KEYS = ROOT / "rust/mcuboot-image/tests/keys"

@@ -21,7 +21,7 @@ function(rekindle_find_rust out target directory)
     rekindle_ask_rustc(sysroot ${place}/rustc ${directory} --print sysroot)
     set(environment "")
     set(builds_core FALSE)
-    if(libdir AND EXISTS ${libdir} AND NOT CONFIG_REKINDLE_RUST_CORE_FROM_SOURCE)
+    if(libdir AND EXISTS "${libdir}" AND NOT CONFIG_REKINDLE_RUST_CORE_FROM_SOURCE)
       # Built-in, so that a core from source is not built beside it.
       set(environment --unset=CARGO_UNSTABLE_BUILD_STD)
     elseif(sysroot AND EXISTS ${sysroot}/lib/rustlib/src/rust/library/core)
