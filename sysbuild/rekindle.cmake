@@ -37,7 +37,7 @@ endif()
 # MCUboot's default key is public, so a device that trusts it trusts everybody. The first
 # build makes a key for this checkout, which all of its builds share: an image of one
 # updates a device of another. Git ignores it; whoever ships devices keeps a key elsewhere.
-function(rekindle_make_key key)
+function(rekindle_make_key key kind)
   get_filename_component(directory ${key} DIRECTORY)
   file(MAKE_DIRECTORY ${directory})
   # Of two first builds at once, one makes the key.
@@ -48,7 +48,7 @@ function(rekindle_make_key key)
   find_program(REKINDLE_IMGTOOL NAMES imgtool imgtool.py
     HINTS $ENV{ZEPHYR_BASE}/../bootloader/mcuboot/scripts REQUIRED)
   execute_process(
-    COMMAND ${REKINDLE_IMGTOOL} keygen -t ecdsa-p256 -k ${key}.new
+    COMMAND ${REKINDLE_IMGTOOL} keygen -t ${kind} -k ${key}.new
     COMMAND_ERROR_IS_FATAL ANY
   )
   file(CHMOD ${key}.new PERMISSIONS OWNER_READ OWNER_WRITE)
@@ -58,12 +58,15 @@ endfunction()
 
 if(NOT DEFINED SB_CONFIG_BOOT_SIGNATURE_KEY_FILE)
   set(REKINDLE_SIGNING_KEY "$ENV{REKINDLE_SIGNING_KEY}"
-      CACHE FILEPATH "Private key (PEM, ECDSA P-256) that signs images and that MCUboot trusts")
+      CACHE FILEPATH "Private key (PEM; ECDSA P-256, or Ed25519 where MCUboot is told so) that signs images and that MCUboot trusts")
   if(NOT REKINDLE_SIGNING_KEY STREQUAL "")
     get_filename_component(rekindle_key ${REKINDLE_SIGNING_KEY} ABSOLUTE)
+  elseif(SB_CONFIG_BOOT_SIGNATURE_TYPE_ED25519)
+    set(rekindle_key ${REKINDLE_DIR}/keys/project-ed25519.pem)
+    rekindle_make_key(${rekindle_key} ed25519)
   else()
     set(rekindle_key ${REKINDLE_DIR}/keys/project.pem)
-    rekindle_make_key(${rekindle_key})
+    rekindle_make_key(${rekindle_key} ecdsa-p256)
   endif()
   message(STATUS "Images are signed with ${rekindle_key}")
   set(SB_CONFIG_BOOT_SIGNATURE_KEY_FILE "\"${rekindle_key}\"" CACHE STRING "Signing key")
