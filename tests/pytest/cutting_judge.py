@@ -33,6 +33,7 @@ PATIENCE_S = 120.0
 # How long what is told may lag behind the flash, in answers and in seconds.
 LAG = 5
 LAG_S = 0.5
+BOOTLOADER, STARTED, LEAVING = "Booting MCUboot", "appliance: address", "going back"
 
 
 class Wrong(AssertionError):
@@ -150,7 +151,7 @@ class Judge:
         try:
             return case.run(began)
         finally:
-            self.machine.power_off()
+            case.close()
 
     def slots(self) -> tuple[bytes, bytes]:
         return self.machine.read_flash("slot0"), self.machine.read_flash("slot1")
@@ -171,6 +172,16 @@ class Case:
         phase = record.operations[point.number].phase
         self.ran = {"old"} if phase in ("upload", "activation", "swap") else {"old", "new"}
         self.requested = phase not in ("upload", "activation")
+        self.link: DeviceLink | None = None
+
+    def expectations(self) -> tuple:
+        """All that is held against the device beside its flash."""
+        return self.record.name, frozenset(self.ran), self.requested, self.written()
+
+    def close(self) -> None:
+        if self.link:
+            self.link.close()
+        self.machine.power_off()
 
     def run(self, began: float) -> Verdict:
         self.power_on()
@@ -190,9 +201,8 @@ class Case:
         link.activate()
         self.machine.wait_console(TEXT, since, timeout=PATIENCE_S)
         self.ran.add("probe")
-        # Nobody confirms it: MCUboot takes it back.
-        self.power_off()
-        self.power_on()
+        # It resets itself, confirmed by nobody: MCUboot takes it back.
+        self.wait_start(TEXT, since)
         after = self.settle()
         self.require(self.running() == end, f"{end} ran, and after the next update's revert {self.running()}")
         told = (after.attempt, after.target, after.outcome)
@@ -209,16 +219,23 @@ class Case:
         self._since = self.machine.console_size()
         self.machine.power_on()
         self.link = DeviceLink(self.machine.port, self.judge.address)
+        self.wait_start(BOOTLOADER, self._since)
 
-    def power_off(self) -> None:
-        self.link.close()
-        self.machine.power_off()
+    def wait_start(self, behind: str, since: int) -> None:
+        """Until an appliance has started, behind something else on the console: what is asked earlier may be
+        lost in a reset, and asking again takes longer than starting."""
+        try:
+            self.machine.wait_console(f"(?s){behind}.*{STARTED}", since, timeout=PATIENCE_S)
+        except TimeoutError as error:
+            raise Wrong(f"{self.point}: {error}") from None
 
     def settle(self) -> Info:
         """Asks until nothing is under test any more. What the device says all the while must be true."""
         end = time.monotonic() + PATIENCE_S
         lies, lying_since = 0, 0.0
         while time.monotonic() < end:
+            said = self.machine.console(self._since)
+            leaving = said.rfind(LEAVING) > said.rfind(BOOTLOADER)
             told, slots = self.look()
             lie = self.lie(told, *slots)
             if lie is None:
@@ -230,7 +247,11 @@ class Case:
                 lying_since = lying_since if lies else time.monotonic()
                 lies += 1
                 self.require(lies < LAG or time.monotonic() < lying_since + LAG_S, lie)
-            time.sleep(0.02)
+            if leaving and lie is None:
+                # It resets when nobody asks it anything any more.
+                self.wait_start(f"{LEAVING}.*{BOOTLOADER}", self._since + len(said[: said.rfind(LEAVING)].encode()))
+            else:
+                time.sleep(0.02)
         raise Wrong(f"{self.point}: still under test: {told}")
 
     def look(self) -> tuple[Info, tuple[bytes, bytes]]:

@@ -205,7 +205,7 @@ class DeviceLink:
             except Refused as refused:
                 if refused.fields.get(1) != UNSAFE_STATE or time.monotonic() > end:
                     raise
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def send(self, image: bytes, offset: int, patience: float = 120.0) -> None:
         """Every byte from `offset` on, a window at a time."""

@@ -255,7 +255,7 @@ class Machine:
                 return match
             if time.monotonic() > end:
                 raise TimeoutError(f"no {pattern!r} on the console within {timeout} s:\n{text}")
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     def read_flash(self, name: str) -> bytes:
         partition = self.build.partitions[name]
