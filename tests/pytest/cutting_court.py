@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import queue
 import random
 import threading
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cutting_docket import Docket
 from cutting_flash import Tear
-from cutting_judge import Judge, Point, Verdict, Wrong, points
+from cutting_judge import Case, Judge, Point, Verdict, Wrong, points
 from cutting_record import Record
 from machine import Build, Machine
 
@@ -44,6 +47,10 @@ class Session:
 
     verdicts: list[Verdict] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    # Verdicts by what was judged: the flash's bytes, and all that is expected of them.
+    known: dict[tuple, Verdict] = field(default_factory=dict)
+    # Points that left what another one had left already.
+    same: list[Point] = field(default_factory=list)
 
     def stranded(self) -> list[Point]:
         return [v.point for v in self.verdicts if v.end == "stranded"]
@@ -82,22 +89,41 @@ class Court:
         for judge in self.judges:
             judge.machine.close()
 
-    def judge(self, records: dict[str, Record], cases: list[Point], seed: int) -> Session:
+    def judge(
+        self, records: dict[str, Record], cases: list[Point], seed: int, docket: Docket | None = None
+    ) -> Session:
+        """Judges what a docket does not hold yet."""
         session = Session()
+        stand = docket.verdicts(seed) if docket else {}
         waiting: queue.SimpleQueue[Point] = queue.SimpleQueue()
         for point in cases:
-            waiting.put(point)
+            if point in stand:
+                session.verdicts.append(stand[point])
+            else:
+                waiting.put(point)
+        todo = waiting.qsize()
         threads = [
-            threading.Thread(target=self._work, args=(judge, records, waiting, seed, session))
+            threading.Thread(target=self._work, args=(judge, records, waiting, seed, session, docket))
             for judge in self.judges
         ]
         began = time.monotonic()
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            # Stopped from outside: each judge still ends the point it is at.
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait()
+            for thread in threads:
+                thread.join()
         minutes = (time.monotonic() - began) / 60
-        print(f"{len(session.verdicts)} of {len(cases)} points judged in {minutes:.1f} min")
+        print(
+            f"{len(session.verdicts)} of {len(cases)} points judged, {todo} of them in {minutes:.1f} min,"
+            f" {len(session.same)} of which left what another one leaves"
+        )
         return session
 
     def _work(
@@ -107,6 +133,7 @@ class Court:
         waiting: queue.SimpleQueue[Point],
         seed: int,
         session: Session,
+        docket: Docket | None,
     ) -> None:
         while True:
             try:
@@ -119,9 +146,20 @@ class Court:
             # What one point says on the console is of no interest to the next.
             judge.machine.console_path.write_bytes(b"")
             try:
-                session.verdicts.append(judge.judge(record, point, seed))
+                content = bytes(judge.torn_flash(record, point, seed).content)
+                case = (hashlib.sha256(content).digest(), *Case(judge, record, point).expectations())
+                # Cuts that leave the same are one case: an erase of what is erased, say.
+                if verdict := session.known.get(case):
+                    verdict = replace(verdict, point=point)
+                    session.same.append(point)
+                else:
+                    verdict = session.known[case] = judge.judge_flash(record, point, content)
             except Exception as error:  # whatever it is, it is this point's
                 session.failures.append(self._failure(judge, record, point, seed, error))
+                continue
+            session.verdicts.append(verdict)
+            if docket:
+                docket.enter(seed, verdict)
 
     def _failure(
         self, judge: Judge, record: Record, point: Point, seed: int, error: Exception

@@ -6,7 +6,8 @@ reverted. Then the flash that a power cut in any of these operations leaves, cle
 the device must run the old or the new image, tell the truth, and take another update.
 
 REKINDLE_CUTS=all judges every point, REKINDLE_CUTS=2/8 the second of eight shares of them;
-REKINDLE_CUT=RECORD:OPERATION:TEAR one.
+REKINDLE_CUT=RECORD:OPERATION:TEAR one. REKINDLE_DOCKET=DIR keeps lives and verdicts there, and goes
+on from those it finds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import cutting_probe
 import pytest
 from cutting_court import Court, sample, share
+from cutting_docket import Docket
 from cutting_flash import ERASED, Flash, Operation, Tear
 from cutting_judge import Point, Trailer, Wrong, points
 from cutting_record import Record, Watch, name_phases, record, used
@@ -33,9 +35,14 @@ CONFIRMED, REVERTED = "confirmed", "reverted"
 class Life:
     """A device whose updates were recorded."""
 
-    def __init__(self, build: Build, directory: Path, program: str):
+    def __init__(self, build: Build, directory: Path, program: str, docket: Docket | None):
         self.directory = directory
         self.machine = Machine(build, directory)
+        if kept := docket and docket.life():
+            self.address, self.probe, self.records = kept
+            self.client = Rekindle(program, self.machine.url, self.address)
+            (directory / "1.0.0.signed.bin").write_bytes(self.records[CONFIRMED].new)
+            return
         # A device draws its address at its first boot, and keeps it.
         self.machine.power_on()
         self.address = self.machine.wait_console(r"appliance: address ([0-9a-f]{16})")[1]
@@ -48,6 +55,8 @@ class Life:
         self.records: dict[str, Record] = {}
         self._record(CONFIRMED, build.signed_image, good)
         self._record(REVERTED, good, images.make("1.0.1", bad(-17)))
+        if docket:
+            docket.keep_life((self.address, self.probe, self.records))
 
     def _record(self, name: str, old: Path, new: Path) -> None:
         build = self.machine.build
@@ -77,14 +86,21 @@ class Life:
 
 
 @pytest.fixture(scope="module")
+def docket(build: Build) -> Docket | None:
+    directory = os.environ.get("REKINDLE_DOCKET")
+    return Docket(Path(directory).absolute(), build) if directory else None
+
+
+@pytest.fixture(scope="module")
 def life(
     emulated: None,
     build: Build,
+    docket: Docket | None,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ):
     program = find_program(request.config.getoption("--rekindle"))
-    recorded = Life(build, tmp_path_factory.mktemp("life"), program)
+    recorded = Life(build, tmp_path_factory.mktemp("life"), program, docket)
     yield recorded
     recorded.close()
 
@@ -98,9 +114,11 @@ def court(life: Life, build: Build, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
+def seed(request: pytest.FixtureRequest, docket: Docket | None) -> int:
     """Decides which points are judged and how they are torn."""
     given = request.config.getoption("--seed")
+    if given is None and docket:
+        given = docket.seed()
     seed = random.SystemRandom().randrange(1 << 32) if given is None else given
     print(f"random choices: --seed {seed}")
     return seed
@@ -182,10 +200,10 @@ def where_they_part(these: list[Operation], those: list[Operation]) -> str | Non
     return None
 
 
-def test_every_cut(life: Life, court: Court, seed: int):
+def test_every_cut(life: Life, court: Court, docket: Docket | None, seed: int):
     rng = random.Random(seed)
     if one := os.environ.get("REKINDLE_CUT"):
-        cases = [Point.parse(one)]
+        cases, docket = [Point.parse(one)], None
     elif part := os.environ.get("REKINDLE_CUTS"):
         every = [point for recorded in life.records.values() for point in points(recorded)]
         random.Random(0).shuffle(every)
@@ -193,7 +211,7 @@ def test_every_cut(life: Life, court: Court, seed: int):
     else:
         cases = [point for recorded in life.records.values() for point in sample(recorded, rng)]
         assert len(cases) >= 150
-    session = court.judge(life.records, cases, seed)
+    session = court.judge(life.records, cases, seed, docket)
     print(session.table(life.records))
     for failure in session.failures[:10]:
         print(f"\n{failure}")
