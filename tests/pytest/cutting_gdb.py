@@ -68,6 +68,10 @@ class Gdb:
         """A hardware breakpoint: nothing is written into the code."""
         self._expect_ok(f"Z1,{address:x},2")
 
+    def go_on_at(self, address: int) -> None:
+        """Takes a breakpoint away."""
+        self._expect_ok(f"z1,{address:x},2")
+
     def registers(self) -> list[int]:
         content = bytes.fromhex(self._ask("g"))
         return [int.from_bytes(content[i * 4 : i * 4 + 4], "little") for i in range(16)]

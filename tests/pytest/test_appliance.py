@@ -144,9 +144,16 @@ def test_emergency_holds_a_pending_reset_back(machine: Machine, link: Bus, image
     machine.wait_console(r"Image version: v1\.0\.0")
 
 
-def test_emergency_is_heard_until_the_reset(emulated: None, machine: Machine, images: Images):
-    """As late as can be: the answer to ACTIVATE has left, and the device only waits for its link."""
+@pytest.mark.parametrize("looks", [0, 3], ids=["as the answer leaves", "while it waits for silence"])
+def test_emergency_is_heard_until_the_reset(
+    emulated: None, machine: Machine, images: Images, looks: int
+):
+    """As late as can be: the answer to ACTIVATE has left, and the device only waits for its link.
+
+    It drains it, and looks at it for as long as it takes to know that nobody speaks any more.
+    """
     stub = Stub(machine)
+    elf = machine.build.application / "zephyr.elf"
     try:
         gdb = stub.power_on()
         gdb.resume()
@@ -156,14 +163,22 @@ def test_emergency_is_heard_until_the_reset(emulated: None, machine: Machine, im
             link.upload(images.make("1.0.0").read_bytes())
             assert link.ask(bus.VERIFY)[0] == STATUS
             gdb.interrupt()
-            gdb.break_at(entry(machine.build.application / "zephyr.elf", "rekindle_link_drain"))
+            gdb.break_at(entry(elf, "rekindle_link_drain"))
             gdb.resume()
             since = machine.console_size()
             link.send(bus.ACTIVATE, {0: 0, 1: True})
             assert gdb.wait_stop(timeout=60)
+            if looks:
+                gdb.break_at(entry(elf, "rekindle_link_read"))
+            for _ in range(looks):
+                gdb.step()
+                gdb.resume()
+                assert gdb.wait_stop(timeout=60)
             # While the machine stands, so does its clock.
             link.send(bus.STATE_COMMAND, {0: bus.EMERGENCY})
             gdb.step()
+            if looks:
+                gdb.go_on_at(entry(elf, "rekindle_link_read"))
             gdb.resume()
             wait_state(link, E_STOP)
             time.sleep(3)
