@@ -7,8 +7,8 @@ mod common;
 use common::*;
 use fusain::relay::{Campaign, Cause, Relay as Operation, RosterOutcome, Stage, Stored};
 use fusain::{
-    Address, Constraint, Extension, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus, Reason,
-    StateReject,
+    Address, Constraint, Extension, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus,
+    Reason, StateReject,
 };
 use mcuboot_image::sign::SigningKey;
 use rekindle_relay::*;
@@ -380,6 +380,7 @@ fn what_was_under_way_for_a_refused_image_does_not_go_on_with_the_next_one() {
         let endpoint = bench.station(address).appliance.endpoint().unwrap();
         assert_eq!(endpoint.ota_state(), OtaState::Idle, "{address} holds nothing of the first");
     }
+}
 
 fn status(state: OtaState) -> Vec<u8> {
     let mut payload = [0; fusain::PAYLOAD_MAX];
