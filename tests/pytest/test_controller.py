@@ -273,8 +273,8 @@ def test_a_websocket_is_closed_in_order(alone: Controller):
 def test_idle_connections_leave_room_for_others(
     wire: Wire, appliances: list[Machine], rekindle: Rekindle, controller: Controller
 ):
-    """More connections than there are places: whoever is turned away is told at once, and a place that is given back
-    serves the next."""
+    """A place that is given back serves the next. Where all are taken by somebody who was never heard, one more is turned
+    away at once, and let in when ten seconds have passed."""
     address = address_of(appliances[0])
     idle = [controller.connect() for _ in range(3)]
     for _ in range(40):
@@ -283,12 +283,52 @@ def test_idle_connections_leave_room_for_others(
     for connection in idle:
         connection.sendall(bytes([0x7E]) + bytes(5_000))
     assert status(rekindle, address)["info"]["version"] == "0.1.0"
-    # A fourth takes the last place; ten seconds later it has to go, for it never said anything of use.
-    idle.append(controller.connect())
+    for connection in idle:
+        connection.close()
+    time.sleep(1)
+    # Four take all places; ten seconds later one of them has to go, for they never said anything of use.
+    idle = [controller.connect() for _ in range(4)]
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert receive_all(controller.connect()) == b"", "a fifth has no place"
+    assert time.monotonic() - began < 5
     time.sleep(12)
     assert status(rekindle, address)["info"]["version"] == "0.1.0"
     for connection in idle:
         connection.close()
+
+
+def test_every_stack_has_room_under_load(
+    wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
+):
+    """An update goes to an appliance while others ask over TCP and WebSocket, and yet others come and go."""
+    own = address_of(controller)
+    running = rekindle.begin("push", images.make("1.0.0"), "--to", rekindle.url, "--address", address_of(appliances[0]))
+
+    def ask() -> None:
+        with Bus(controller.clients_port, own) as link:
+            while running.process.poll() is None:
+                link.send(EXTENSION, INFO_REQUEST)
+                link.wait(EXTENSION)
+
+    def ask_web() -> None:
+        while running.process.poll() is None:
+            with controller.connect_web() as link:
+                question = frame(own, cbor2.dumps([EXTENSION, INFO_REQUEST]))
+                link.sendall(UPGRADE + 8 * web_message(BINARY, question) + web_message(CLOSE))
+                receive_all(link)
+
+    with ThreadPoolExecutor() as clients:
+        asking = [clients.submit(ask), clients.submit(ask_web)]
+        result = running.finish()
+    assert result.exit_code == DONE, result
+    for client in asking:
+        client.result()
+    controller.shell("controller status", r"clients: \d+ bytes")
+    for stack in ("controller", "clients"):
+        left = int(re.findall(rf"{stack}: (\d+) bytes of stack to spare", controller.console())[-1])
+        print(f"{stack}: {left} bytes")
+        assert left >= 256
 
 
 def test_root_mode_needs_the_button(

@@ -219,8 +219,10 @@ static void admit(int listener, uint8_t kind)
 	int fd = zsock_accept(listener, NULL, NULL);
 
 	if (fd < 0) {
-		/* Out of memory or of file descriptors: not for ever. */
-		(void)k_msleep(100);
+		/* One that is gone already keeps nobody. Else it is memory or file descriptors: not for ever. */
+		if (errno != ECONNABORTED) {
+			(void)k_msleep(100);
+		}
 		return;
 	}
 	client = make_room();
