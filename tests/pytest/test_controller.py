@@ -14,8 +14,10 @@ from pathlib import Path
 
 import cbor2
 import pytest
+from bus import DATA, INVALID, QUERY, REJECT, STATUS, Bus
+from bus import PING as PING_REQUEST
+from bus import START as OTA_START
 from cryptography.hazmat.primitives import serialization
-from bus import DATA, INVALID, PING as PING_REQUEST, QUERY, REJECT, START as OTA_START, STATUS, Bus
 from frames import BINARY, CLOSE, PING, UPGRADE, data_end, frame, web_message
 from images import SILENT, Images, Policy, make_key, sign, with_policy
 from machine import Build, Machine
@@ -273,8 +275,8 @@ def test_a_websocket_is_closed_in_order(alone: Controller):
 def test_idle_connections_leave_room_for_others(
     wire: Wire, appliances: list[Machine], rekindle: Rekindle, controller: Controller
 ):
-    """A place that is given back serves the next. Where all are taken by somebody who was never heard, one more is turned
-    away at once, and let in when ten seconds have passed."""
+    """A place that is given back serves the next. Where all are taken by somebody who was never heard, one more is
+    turned away at once, and let in when ten seconds have passed."""
     address = address_of(appliances[0])
     idle = [controller.connect() for _ in range(3)]
     for _ in range(40):

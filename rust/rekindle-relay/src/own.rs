@@ -72,8 +72,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     }
 
     /// The controller's own receiver has taken every [`Output::ToReceiver`](crate::Output::ToReceiver), and
-    /// [`answer`](Self::answer) was told of all that it had to say to them. To be called whenever that is so: until then
-    /// the commands of other clients wait.
+    /// [`answer`](Self::answer) was told of all that it had to say to them. To be called whenever that is so: until
+    /// then the commands of other clients wait.
     pub fn receiver_rests(&mut self) {
         self.own.served = None;
     }

@@ -77,9 +77,9 @@ impl core::fmt::Display for Refusal {
     }
 }
 
-/// Whether a page of this origin may connect: a browser names it (RFC 6455 §10.2), and nobody else does. A controller has
-/// no pages, so every origin is a stranger's, also one that has the controller's own name: a name can be made to lead
-/// here. `listed` has those that may, as browsers write them, such as `https://desk.example`; `*` stands for all.
+/// Whether a page of this origin may connect: a browser names it (RFC 6455 §10.2), and nobody else does. A controller
+/// has no pages, so every origin is a stranger's, also one that has the controller's own name: a name can be made to
+/// lead here. `listed` has those that may, as browsers write them, such as `https://desk.example`; `*` stands for all.
 #[must_use]
 pub fn knows_origin<'a>(origin: Option<&[u8]>, listed: impl IntoIterator<Item = &'a [u8]>) -> bool {
     origin.is_none_or(|origin| {

@@ -81,8 +81,9 @@ uint8_t rekindle_client_state(uint8_t client);
 void rekindle_client_heard(uint8_t client);
 /** Takes what has arrived; 0 if nothing has, and of one that was given up. */
 size_t rekindle_client_read(uint8_t client, uint8_t *data, size_t capacity);
-/** Sends all of @p data, now or when the connection takes it. A client that takes too little is given up; to one that is
- *  not there, or is to go, nothing is sent.
+/**
+ * Sends all of @p data, now or when the connection takes it. A client that takes too little is given up; to one that
+ * is not there, or is to go, nothing is sent.
  */
 void rekindle_client_write(uint8_t client, const uint8_t *data, size_t len);
 /** Sends what waits; true while something still does. */
