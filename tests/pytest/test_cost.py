@@ -13,7 +13,7 @@ from machine import Build
 from rekindle import ROOT
 
 # The goal for flash is 24 KiB; docs/size.md says how far it is. Until then it may not grow.
-FLASH_CEILING = 28_900
+FLASH_CEILING = 26_400
 RAM_BUDGET = 8 << 10
 
 # The simulated flash, from which code executes; everything else that is allocated is RAM.
