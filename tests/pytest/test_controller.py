@@ -354,11 +354,18 @@ def test_root_mode_needs_the_button(
     controller.power_on()
     controller.wait_ready()
     stranger = make_key(tmp_path / "stranger.pem")
-    result = push(rekindle, images.make("1.0.0", key=stranger), address)
+    image = images.make("1.0.0", key=stranger)
+    result = push(rekindle, image, address)
     assert result.exit_code == NOT_INSTALLED, result
     assert result.done["completion"] == "refused_by_bootloader", result
     assert starts(wire) == 1
     controller.shell("controller status", r"record of root mode: 2 entries")
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()[:16]
+    controller.shell(
+        "controller root records",
+        r"record 1: \d+ ms after boot: root mode enabled\s+"
+        rf"record 2: \d+ ms after boot: unsigned image released to {address}, SHA-256 {digest}\.\.\.\s+records: 2\b",
+    )
     controller.shell("controller root off", r"waits for")
     controller.shell("controller root confirm", r"on record: RootDisabled")
     assert push(rekindle, images.make("1.0.1", key=stranger), address).exit_code == REFUSED

@@ -3,6 +3,7 @@
 //! What the controller tells on its console, and what the shell, on its own thread, has left
 //! for it (`shell.c`).
 
+use fusain::Address;
 use fusain::relay::RosterEntry;
 use rekindle_relay::{Event, RootError};
 use rekindle_session::appliance;
@@ -20,6 +21,7 @@ mod word {
     pub(super) const ROOT_OFF: u32 = 3;
     pub(super) const DOWNGRADE_ON: u32 = 4;
     pub(super) const DOWNGRADE_OFF: u32 = 5;
+    pub(super) const RECORDS: u32 = 6;
 }
 
 pub(crate) fn booted(controller: &mut Controller) {
@@ -53,6 +55,7 @@ pub(crate) fn command(controller: &mut Controller, word: u32) {
         }
         word::DOWNGRADE_ON => switched("downgrades allowed", controller.core().root_downgrade(true)),
         word::DOWNGRADE_OFF => switched("downgrades refused", controller.core().root_downgrade(false)),
+        word::RECORDS => records(controller),
         _ => {}
     }
 }
@@ -107,6 +110,29 @@ fn devices(controller: &mut Controller) {
         }
     }
     printkln!("devices: {}", count);
+}
+
+/// What is on record about root mode. There is no clock: times are since the boot that the record is of.
+fn records(controller: &mut Controller) {
+    let mut count = 0_u32;
+    controller.records(|record| {
+        count = count.saturating_add(1);
+        let (what, ms) = (record.kind.words(), record.uptime_ms);
+        if record.address == Address::BROADCAST {
+            printkln!("record {}: {} ms after boot: {}", count, ms, what);
+            return;
+        }
+        let digest = record.digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
+        printkln!(
+            "record {}: {} ms after boot: {} to {}, SHA-256 {:016x}...",
+            count,
+            ms,
+            what,
+            record.address,
+            digest
+        );
+    });
+    printkln!("records: {}", count);
 }
 
 pub(crate) fn event(event: &Event) {

@@ -24,6 +24,7 @@ enum word {
 	WORD_ROOT_OFF = 3,
 	WORD_DOWNGRADE_ON = 4,
 	WORD_DOWNGRADE_OFF = 5,
+	WORD_RECORDS = 6,
 };
 
 static int post(const struct shell *sh, enum word word)
@@ -49,6 +50,13 @@ static int cmd_devices(const struct shell *sh, size_t argc, char **argv)
 	ARG_UNUSED(argc);
 	ARG_UNUSED(argv);
 	return post(sh, WORD_DEVICES);
+}
+
+static int cmd_records(const struct shell *sh, size_t argc, char **argv)
+{
+	ARG_UNUSED(argc);
+	ARG_UNUSED(argv);
+	return post(sh, WORD_RECORDS);
 }
 
 static int cmd_confirm(const struct shell *sh, size_t argc, char **argv)
@@ -81,6 +89,7 @@ static int cmd_downgrade(const struct shell *sh, size_t argc, char **argv)
 SHELL_STATIC_SUBCMD_SET_CREATE(
 	root, SHELL_CMD(confirm, NULL, "Confirms what was asked for: the button at boot, or off", cmd_confirm),
 	SHELL_CMD(off, NULL, "Asks for root mode to end", cmd_off),
+	SHELL_CMD(records, NULL, "What is on record about it, the oldest first", cmd_records),
 	SHELL_CMD_ARG(downgrade, NULL, "downgrade allow|refuse: whether older images pass", cmd_downgrade, 2, 0),
 	SHELL_SUBCMD_SET_END);
 

@@ -229,6 +229,18 @@ impl AuditKind {
         Self::UnsignedReleased,
     ];
 
+    /// What it says, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::RootEnabled => "root mode enabled",
+            Self::RootDisabled => "root mode disabled",
+            Self::DowngradeAllowed => "downgrades allowed",
+            Self::DowngradeForbidden => "downgrades forbidden",
+            Self::UnsignedReleased => "unsigned image released",
+        }
+    }
+
     const fn number(self) -> u8 {
         match self {
             Self::RootEnabled => 1,

@@ -17,7 +17,8 @@ use core::mem::MaybeUninit;
 use fusain::{Address, ApplianceState, DeviceAnnounce};
 use mcuboot_image::key::PublicKey;
 use rekindle_relay::{
-    Config, ConfigError, Event, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay, Routing, TrustedKey,
+    AUDIT_MAX, AuditRecord, Config, ConfigError, Event, File, KEYS_MAX, Keys, LinkConfig, Output, Port,
+    Relay, Routing, StoreOp, TrustedKey,
 };
 use rekindle_session::appliance::{self, Status};
 use rekindle_session::sender;
@@ -189,6 +190,19 @@ impl Controller {
     #[must_use]
     pub fn clients_stack_unused(&self) -> usize {
         ffi::rekindle_clients_stack_unused()
+    }
+
+    /// Everything that is on record about root mode, the oldest first, until the store ends or fails.
+    pub fn records(&mut self, mut take: impl FnMut(&AuditRecord)) {
+        let len = u32::try_from(AuditRecord::LEN).unwrap_or(0);
+        for file in [File::AuditOld, File::Audit] {
+            for nth in 0..AUDIT_MAX {
+                let offset = nth.saturating_mul(len);
+                let read = self.store.perform(&StoreOp::Read { file, offset, len });
+                let Some(record) = read.ok().and_then(AuditRecord::decode) else { break };
+                take(&record);
+            }
+        }
     }
 
     /// One turn of the controller's loop: everything that can be done now, then a short sleep.

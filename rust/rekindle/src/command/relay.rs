@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fusain::Address;
-use rekindle_relay::{AuditKind, AuditRecord};
+use rekindle_relay::AuditRecord;
 use rekindle_router::config::Settings;
 use rekindle_router::root_file::{STATUS_NAME, Wish};
 use rekindle_router::{Daemon, StartError};
@@ -103,7 +103,7 @@ fn audit(settings: &Settings, output: Output) -> Outcome {
         let concerned = record.address != Address::BROADCAST;
         let json = json!({
             "event": "record",
-            "kind": kind(record.kind),
+            "kind": record.kind.words(),
             "unix_seconds": record.unix_s,
             "uptime_ms": record.uptime_ms,
             "digest": concerned.then(|| hex(&record.digest)),
@@ -115,21 +115,11 @@ fn audit(settings: &Settings, output: Output) -> Outcome {
 
 fn record_text(record: &AuditRecord, concerned: bool) -> String {
     let time = record.unix_s.map_or_else(|| "time not known".to_owned(), utc);
-    let what = kind(record.kind);
+    let what = record.kind.words();
     if concerned {
         format!("{time}  {what}: image {} to {}", hex(&record.digest), record.address)
     } else {
         format!("{time}  {what}")
-    }
-}
-
-const fn kind(kind: AuditKind) -> &'static str {
-    match kind {
-        AuditKind::RootEnabled => "root mode enabled",
-        AuditKind::RootDisabled => "root mode disabled",
-        AuditKind::DowngradeAllowed => "downgrades allowed",
-        AuditKind::DowngradeForbidden => "downgrades forbidden",
-        AuditKind::UnsignedReleased => "unsigned image released",
     }
 }
 
