@@ -16,9 +16,9 @@ mod common;
 
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command};
+use std::process::Child;
 
-use common::{ADDRESS, Desk, Device, program, run};
+use common::{ADDRESS, Desk, Device, program, run, signal};
 use serde_json::Value;
 
 /// A device that runs 1.0.0 and trusts the desk's key.
@@ -167,8 +167,7 @@ fn control_c_leaves_a_session_that_goes_on_and_says_how() {
     let image = desk.image("2.0.0", 60_000, "");
     let child = push_until(&device, &image, "progress");
     std::thread::sleep(Duration::from_millis(400));
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success());
+    signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -196,7 +195,7 @@ fn control_c_after_activation_does_not_offer_to_resume_or_give_up() {
     let image = desk.image("2.0.0", 30_000, "");
     let child = push_until(&device, &image, "activated");
     device.power_off();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let said = String::from_utf8(output.stderr).unwrap();

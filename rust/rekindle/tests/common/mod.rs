@@ -23,6 +23,12 @@ pub fn program() -> Command {
     command
 }
 
+/// Sends a signal, `INT` or `TERM`, by what every shell has of its own: a program `kill` is not on every machine.
+pub fn signal(child: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Ran {

@@ -3,11 +3,11 @@
 
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Desk, Ran, eventually, program, run};
+use crate::common::{Desk, Ran, eventually, program, run, signal};
 
 /// A process that says where it listens, and can be killed and started again there.
 pub struct Process {
@@ -53,8 +53,7 @@ impl Process {
     /// SIGTERM; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        assert!(kill.success());
+        signal(&child, "TERM");
         child.wait().unwrap().code()
     }
 }
