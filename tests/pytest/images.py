@@ -101,11 +101,12 @@ def with_policy(build: Build, body: bytes, policy: Policy) -> bytes:
 
 
 class Images:
-    """Makes signed updates in a directory."""
+    """Makes signed updates in a directory, each with these options of imgtool's beside its own."""
 
-    def __init__(self, build: Build, directory: Path):
+    def __init__(self, build: Build, directory: Path, *options: str):
         self.build = build
         self.directory = directory
+        self.options = options
         self._body = build.unsigned_image.read_bytes()
         assert self._body.count(MARK) == 1, "the image must carry the self-test's mark once"
 
@@ -115,14 +116,18 @@ class Images:
         verdict: bytes = GOOD,
         key: Path | None = None,
         policy: Policy | None = None,
+        options: tuple[str, ...] | None = None,
     ) -> Path:
-        """An update whose self-test ends as `verdict` says, signed by the trusted key or `key`."""
+        """An update whose self-test ends as `verdict` says, signed by the trusted key or `key`.
+
+        `options` take the place of those that all updates have."""
         at = self._body.index(MARK) + len(MARK)
         body = self._body[:at] + verdict + self._body[at + len(verdict) :]
         assert len(body) == len(self._body)
         if policy:
             body = with_policy(self.build, body, policy)
-        return self._sign(version.replace("+", "_"), body, version, key=key)
+        options = self.options if options is None else options
+        return self._sign(version.replace("+", "_"), body, version, *options, key=key)
 
     def small(self, version: str, *options: str, key: Path | None = None) -> bytes:
         """A small image that is sound in every respect but that it cannot run."""

@@ -19,7 +19,7 @@ from bus import PING as PING_REQUEST
 from bus import START as OTA_START
 from cryptography.hazmat.primitives import serialization
 from frames import BINARY, CLOSE, PING, UPGRADE, data_end, frame, web_message
-from images import SILENT, Images, Policy, make_key, sign, with_policy
+from images import SILENT, UNSIGNED, Images, Policy, make_key, sign, with_policy
 from machine import Build, Machine
 from network import Controller
 from rekindle import DONE, NOT_INSTALLED, PARTIAL, REFUSED, Rekindle, Result, find_program
@@ -28,6 +28,8 @@ from wire import Wire
 # OTA_START, as a frame to an appliance begins.
 START = bytes([0x82, 0x18, 0x40])
 ROOT_MARK = b"root button held"
+# What the appliances on the bus are (tests/controller/prj.conf).
+PRODUCT = ("--vid", "example.com", "--cid", "heater")
 # The extension's question who somebody is, and its answer.
 EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
@@ -103,7 +105,7 @@ def rekindle(request: pytest.FixtureRequest, controller: Controller):
 
 @pytest.fixture
 def images(appliance_build: Build, tmp_path: Path) -> Images:
-    return Images(appliance_build, tmp_path)
+    return Images(appliance_build, tmp_path, *PRODUCT)
 
 
 def address_of(machine: Machine) -> str:
@@ -166,11 +168,25 @@ def test_what_policy_refuses_never_reaches_the_bus(
 ):
     address = address_of(appliances[0])
     stranger = make_key(tmp_path / "stranger.pem")
-    result = push(rekindle, images.make("1.0.0", key=stranger), address)
-    assert result.exit_code == REFUSED, result
-    refused = next(event for event in result.events if event["event"] == "refused")
-    assert (refused["command"], refused["reason"]) == ("OTA_VERIFY", "signature invalid")
-    assert starts(wire) == 0
+    wrong_product = "image header or trailer invalid, or for another product"
+    pump, other_vendor = ("--vid", "example.com", "--cid", "pump"), ("--vid", "example.org", "--cid", "heater")
+    for image, command, reason in [
+        (images.make("1.0.0", key=stranger), "OTA_VERIFY", "signature invalid"),
+        (images.make("1.0.1", key=UNSIGNED), "OTA_VERIFY", "signature invalid"),
+        (images.make("1.0.2", options=pump), "OTA_VERIFY", wrong_product),
+        (images.make("1.0.3", options=other_vendor), "OTA_VERIFY", wrong_product),
+        (images.make("1.0.4", options=()), "OTA_VERIFY", wrong_product),
+        # The appliance runs 0.1.0, and the version is announced.
+        (images.make("0.0.9"), "OTA_START", "version is a downgrade (field 2)"),
+    ]:
+        result = push(rekindle, image, address)
+        assert result.exit_code == REFUSED, result
+        refused = next(event for event in result.events if event["event"] == "refused")
+        assert (refused["command"], refused["reason"]) == (command, reason)
+        assert starts(wire) == 0
+    # None of it is in the way of one that may pass.
+    assert push(rekindle, images.make("1.0.5"), address).done["completion"] == "confirmed"
+    assert starts(wire) == 1
 
 
 def test_a_client_over_websocket(
@@ -346,6 +362,8 @@ def test_root_mode_needs_the_button(
     controller.power_on()
     controller.wait_ready()
     controller.shell("controller status", r"root mode: off")
+    # The last four digits of the boot's number: there is no clock yet that could tell the time.
+    boot = re.findall(r"address \w+, boot \w{4}(\w{4})", controller.console())[-1]
     controller.shell("controller root confirm", r"on record: RootEnabled")
     controller.shell("controller status", r"root mode: ON")
     # It outlives the power, and the stranger's image passes: the appliance's bootloader judges it.
@@ -353,6 +371,7 @@ def test_root_mode_needs_the_button(
     controller.write_flash_end("boot", bytes(len(ROOT_MARK)))
     controller.power_on()
     controller.wait_ready()
+    controller.shell("date set 2031-05-06 07:08:09", r"2031-05-06 07:08:")
     stranger = make_key(tmp_path / "stranger.pem")
     image = images.make("1.0.0", key=stranger)
     result = push(rekindle, image, address)
@@ -363,8 +382,9 @@ def test_root_mode_needs_the_button(
     digest = hashlib.sha256(image.read_bytes()).hexdigest()[:16]
     controller.shell(
         "controller root records",
-        r"record 1: \d+ ms after boot: root mode enabled\s+"
-        rf"record 2: \d+ ms after boot: unsigned image released to {address}, SHA-256 {digest}\.\.\.\s+records: 2\b",
+        rf"record 1: \d+ ms after boot {boot}: root mode enabled\s+"
+        r"record 2: 2031-05-06T07:\d\d:\d\dZ: unsigned image released to "
+        rf"{address}, SHA-256 {digest}\.\.\.\s+records: 2\b",
     )
     controller.shell("controller root off", r"waits for")
     controller.shell("controller root confirm", r"on record: RootDisabled")

@@ -112,25 +112,18 @@ fn devices(controller: &mut Controller) {
     printkln!("devices: {}", count);
 }
 
-/// What is on record about root mode. There is no clock: times are since the boot that the record is of.
+/// What is on record about root mode.
 fn records(controller: &mut Controller) {
     let mut count = 0_u32;
     controller.records(|record| {
         count = count.saturating_add(1);
-        let (what, ms) = (record.kind.words(), record.uptime_ms);
+        let (what, when) = (record.kind.words(), record.when());
         if record.address == Address::BROADCAST {
-            printkln!("record {}: {} ms after boot: {}", count, ms, what);
+            printkln!("record {}: {}: {}", count, when, what);
             return;
         }
         let digest = record.digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
-        printkln!(
-            "record {}: {} ms after boot: {} to {}, SHA-256 {:016x}...",
-            count,
-            ms,
-            what,
-            record.address,
-            digest
-        );
+        printkln!("record {}: {}: {} to {}, SHA-256 {:016x}...", count, when, what, record.address, digest);
     });
     printkln!("records: {}", count);
 }

@@ -6,6 +6,8 @@ use core::fmt;
 use fusain::Address;
 use rekindle_session::sender::Link;
 
+use crate::policy::Target;
+
 /// Clients that can be connected at once, at most: they are named by the bits of a word.
 pub const CLIENTS_MAX: usize = 32;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub updates_itself: bool,
     /// An appliance that the controller does not know may be asked for on its only link.
     pub admit_unknown: bool,
+    /// The low bits of the boot's number, for records; 0 on a controller that does not count its boots.
+    pub boot: u16,
 }
 
 impl Config {
@@ -56,6 +60,7 @@ impl Config {
             own: None,
             updates_itself: false,
             admit_unknown: true,
+            boot: 0,
         }
     }
 
@@ -79,6 +84,16 @@ pub struct LinkConfig {
     pub line: Link,
     /// Most frames of data on the way: what the driver's transmit queue can hold, 1..=255.
     pub window_max: u8,
+    /// What images its appliances take, but for one that is [configured](crate::Relay::configure) otherwise.
+    pub target: Target,
+}
+
+impl LinkConfig {
+    /// A link whose appliances may take any image; for `window_max` see there.
+    #[must_use]
+    pub const fn new(line: Link, window_max: u8) -> Self {
+        Self { line, window_max, target: Target { vendor: None, class: None } }
+    }
 }
 
 /// Why a [`Config`] cannot work.

@@ -431,7 +431,14 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// Begins to put something on record.
     pub(crate) fn record(&mut self, kind: AuditKind, digest: [u8; 32], address: Address) {
         let unix_s = self.unix_s.map(|start| start.saturating_add(self.now_ms / 1000));
-        self.audit.begin(AuditRecord { kind, unix_s, uptime_ms: self.now_ms, digest, address });
+        self.audit.begin(AuditRecord {
+            kind,
+            unix_s,
+            boot: self.config.boot,
+            uptime_ms: self.now_ms,
+            digest,
+            address,
+        });
     }
 
     fn pump_audit(&mut self) {
@@ -529,13 +536,12 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// The stored image is of no use: everybody who waited for it has waited in vain.
     pub(crate) fn drop_session(&mut self, outcome: RosterOutcome, cause: Cause) {
         for slot in 0..N {
-            let Some(device) = self.roster.get_mut(slot).filter(|device| device.needs_image()) else {
+            let Some(device) = self.roster.get(slot).filter(|device| device.needs_image()) else {
                 continue;
             };
-            device.abort = device.holds_image();
             // It has been asked to install it, and may yet come up with it: nobody knows.
             let open = device.stage == Stage::Activating;
-            self.settle(slot, if open { RosterOutcome::Unknown } else { outcome }, cause);
+            self.give_up(slot, if open { RosterOutcome::Unknown } else { outcome }, cause);
         }
         self.drop_unneeded();
     }

@@ -184,7 +184,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let (Some(approved), Some(device)) = (&self.approved, self.roster.get_mut(slot)) else {
             return Ok(());
         };
-        match approved.release(&device.receiving(), &self.root) {
+        match approved.release(&device.receiving(&self.links), &self.root) {
             Ok(_) => {
                 device.retry_ms = 0;
                 self.stage(slot, Stage::Queued);
@@ -336,7 +336,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             Stage::Queued => Some(Transfer::probe(slot, address, link, now_ms)),
             Stage::Activating if !self.meta.durable(device.gate) => None,
             Stage::Activating if !device.go => Some(Transfer::probe(slot, address, link, now_ms)),
-            Stage::Activating => match approved.release(&device.receiving(), &self.root) {
+            Stage::Activating => match approved.release(&device.receiving(&self.links), &self.root) {
                 Ok(release) => {
                     let how = (device.mode, device.reboot);
                     Some(Transfer::activate((slot, address), &release, how, link, now_ms))
@@ -421,7 +421,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// Policy is asked once more, now that the running version is known: then the image goes out.
     fn begin_push(&mut self, index: usize, slot: usize) {
         let (Some(approved), Some(device)) = (&self.approved, self.roster.get_mut(slot)) else { return };
-        match approved.release(&device.receiving(), &self.root) {
+        match approved.release(&device.receiving(&self.links), &self.root) {
             Ok(release) => {
                 if let Some(link) = self.links.get_mut(index) {
                     let transfer = Transfer::push(slot, device.address, &release, link, self.now_ms);

@@ -13,7 +13,7 @@ use crate::controller::{Event, Relay};
 use crate::outbox::{To, mask};
 use crate::policy::is_older;
 use crate::port::{File, STORE_MAX, StoreFault, StoreOp};
-use crate::roster::NOBODY;
+use crate::roster::{Device, NOBODY};
 use crate::session::Session;
 
 /// Room for a page and the part of a chunk that goes beyond it.
@@ -353,11 +353,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     pub(crate) fn give_up_others(&mut self) {
         for slot in 0..N {
-            let Some(device) = self.roster.get_mut(slot).filter(|device| device.needs_image()) else {
-                continue;
-            };
-            device.abort = device.holds_image();
-            self.settle(slot, RosterOutcome::Cancelled, Cause::None);
+            if self.roster.get(slot).is_some_and(Device::needs_image) {
+                self.cancel(slot);
+            }
         }
         self.session = None;
     }
@@ -561,10 +559,15 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// Takes an appliance's plan back, and makes it give up what it has received.
     pub(crate) fn cancel(&mut self, slot: usize) {
+        self.give_up(slot, RosterOutcome::Cancelled, Cause::None);
+    }
+
+    /// Ends an appliance's plan where it is; what the appliance has received of the image it is to give up.
+    pub(crate) fn give_up(&mut self, slot: usize, outcome: RosterOutcome, cause: Cause) {
         if let Some(device) = self.roster.get_mut(slot) {
             device.abort = device.holds_image();
         }
-        self.settle(slot, RosterOutcome::Cancelled, Cause::None);
+        self.settle(slot, outcome, cause);
     }
 
     /// The update's state as the client of this appliance sees it.

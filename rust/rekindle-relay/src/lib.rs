@@ -12,7 +12,7 @@
 //! use rekindle_relay::{Config, Keys, LinkConfig, Output, Relay};
 //! use rekindle_session::sender::Link;
 //!
-//! let links = [LinkConfig { line: Link::serial(115_200), window_max: 16 }];
+//! let links = [LinkConfig::new(Link::serial(115_200), 16)];
 //! let mut relay: Relay<16, 1, 4> = Relay::new(Config::new(512 * 1024), Keys::default(), links)?;
 //! let mut now_ms = 0;
 //! # let mut turns = 0;
@@ -57,5 +57,5 @@ pub use controller::{Event, Output, Relay};
 pub use meta::AUDIT_MAX;
 pub use policy::{Approved, KEYS_MAX, Keys, Release, Target, TrustedKey};
 pub use port::{File, Port, STORE_MAX, StoreFault, StoreOp};
-pub use record::{AuditKind, AuditRecord};
+pub use record::{AuditKind, AuditRecord, When};
 pub use root::{CONFIRM_MS, RootError, RootMode};

@@ -5,6 +5,8 @@
 //! whole under another name and then given its own, so it is there as a whole or as it was. All numbers are
 //! little-endian. A file of another format or with a wrong CRC counts as none.
 
+use core::fmt;
+
 use fusain::relay::{Cause, RosterOutcome, Stage};
 use fusain::{Address, Mode, Version};
 
@@ -259,6 +261,8 @@ pub struct AuditRecord {
     pub kind: AuditKind,
     /// Seconds since 1970, UTC; `None` if the controller did not know the time.
     pub unix_s: Option<u64>,
+    /// The low bits of the boot's number, 0 on a controller that does not count its boots.
+    pub boot: u16,
     /// Milliseconds since the controller's start.
     pub uptime_ms: u64,
     /// Digest of the image, zeros where none is concerned.
@@ -271,12 +275,19 @@ impl AuditRecord {
     /// Bytes of one record in the audit file.
     pub const LEN: usize = AUDIT_LEN;
 
+    /// The time that it tells, for people.
+    #[must_use]
+    pub const fn when(&self) -> When {
+        When { unix_s: self.unix_s, boot: self.boot, uptime_ms: self.uptime_ms }
+    }
+
     /// The record as the audit file has it.
     #[must_use]
     pub fn encode(&self) -> [u8; AUDIT_LEN] {
         let mut out = [0; AUDIT_LEN];
         let mut put = Put { out: &mut out, at: 0 };
-        put.bytes(&[self.kind.number(), u8::from(self.unix_s.is_some()), 0, 0]);
+        put.bytes(&[self.kind.number(), u8::from(self.unix_s.is_some())]);
+        put.bytes(&self.boot.to_le_bytes());
         put.bytes(&self.unix_s.unwrap_or(0).to_le_bytes());
         put.bytes(&self.uptime_ms.to_le_bytes());
         put.bytes(&self.digest);
@@ -300,11 +311,13 @@ impl AuditRecord {
             return None;
         }
         let mut take = Take { bytes: body };
-        let [number, timed, _, _] = take.array();
+        let [number, timed] = take.array();
+        let boot = u16::from_le_bytes(take.array());
         let (unix_s, uptime_ms, digest) = (take.long(), take.long(), take.array());
         Some(Self {
             kind: AuditKind::ALL.into_iter().find(|kind| kind.number() == number)?,
             unix_s: (timed != 0).then_some(unix_s),
+            boot,
             uptime_ms,
             digest,
             address: Address::new(take.long()),
@@ -312,9 +325,53 @@ impl AuditRecord {
     }
 }
 
+/// When something was put on record: the date where the controller knew it (RFC 3339, UTC), or else the boot and the
+/// time since then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    unix_s: Option<u64>,
+    boot: u16,
+    uptime_ms: u64,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.unix_s, self.boot) {
+            (Some(seconds), _) => date(f, seconds),
+            (None, 0) => write!(f, "{} ms after boot", self.uptime_ms),
+            (None, boot) => write!(f, "{} ms after boot {boot:04x}", self.uptime_ms),
+        }
+    }
+}
+
+/// Seconds since 1970 as date and time, by the calendar's rule of 400 years.
+fn date(f: &mut fmt::Formatter<'_>, seconds: u64) -> fmt::Result {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
+    let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+    while left >= 365 + u64::from(leap(year)) {
+        left -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    write!(f, "{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", left + 1)
+}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
+    use std::string::ToString as _;
 
     #[test]
     fn the_checksum_is_crc_32() {
@@ -364,6 +421,7 @@ mod tests {
         let record = AuditRecord {
             kind: AuditKind::UnsignedReleased,
             unix_s: Some(1_800_000_000),
+            boot: 0xBEEF,
             uptime_ms: 5,
             digest: [7; 32],
             address: Address::new(0xAABB),
@@ -376,5 +434,29 @@ mod tests {
             assert_eq!(AuditRecord::decode(&bad), None, "byte {at}");
         }
         assert_eq!(AuditRecord::decode(&bytes[..63]), None);
+    }
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (1_800_000_000, "2027-01-15T08:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (12_622_780_800, "2370-01-01T00:00:00Z"),
+        ] {
+            let when = When { unix_s: Some(seconds), boot: 7, uptime_ms: 5 };
+            assert_eq!(when.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn without_a_clock_it_is_told_which_boot() {
+        let when = When { unix_s: None, boot: 0xA7, uptime_ms: 5 };
+        assert_eq!(when.to_string(), "5 ms after boot 00a7");
+        assert_eq!(When { boot: 0, ..when }.to_string(), "5 ms after boot");
     }
 }

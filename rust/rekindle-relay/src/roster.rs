@@ -5,6 +5,7 @@ use fusain::relay::{Cause, RosterEntry, RosterOutcome, Stage};
 use fusain::{Address, DeviceAnnounce, Info, Mode, OtaState, Version};
 
 use crate::controller::Relay;
+use crate::forward::LinkState;
 use crate::policy::{Receiving, Target};
 
 /// No client.
@@ -141,9 +142,11 @@ impl Device {
         self.heard_ms.is_some_and(|heard| now_ms.saturating_sub(heard) < AWAY_MS)
     }
 
-    /// What policy looks at.
-    pub(crate) const fn receiving(&self) -> Receiving {
-        Receiving { target: self.target, running: self.running, counter: self.counter }
+    /// What policy looks at; `links` says what the appliances of a link take.
+    pub(crate) fn receiving(&self, links: &[LinkState]) -> Receiving {
+        let named = Some(self.target).filter(|target| *target != Target::default());
+        let target = named.or_else(|| links.get(usize::from(self.link)).map(|link| link.config.target));
+        Receiving { target: target.unwrap_or_default(), running: self.running, counter: self.counter }
     }
 
     /// Takes INFO. It is no reason to write the state: it is asked for again after a restart.
@@ -260,7 +263,8 @@ impl<const N: usize> Roster<N> {
 }
 
 impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
-    /// Says what images an appliance takes. It is added to the roster if it is not there, and stays until it is
+    /// Says what images an appliance takes; a target that names nothing leaves it to the link's
+    /// [configuration](crate::LinkConfig). It is added to the roster if it is not there, and stays until it is
     /// [forgotten](Self::forget). `false` if there is no room or no such link.
     pub fn configure(&mut self, address: Address, link: u8, target: Target) -> bool {
         let there = self.roster.find(address).and_then(|slot| self.roster.get(slot));

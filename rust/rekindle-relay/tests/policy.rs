@@ -161,6 +161,38 @@ fn images_for_another_product_are_refused() {
 }
 
 #[test]
+fn a_link_says_what_its_appliances_take_unless_one_is_configured_otherwise() {
+    let (key, _) = keys();
+    let made_for = |n| {
+        signed_with(&key, 6, move |o: &mut mcuboot_image::sign::SignOptions| {
+            (o.vendor, o.class) = (Some([n; 16]), None);
+        })
+    };
+    let product = |n| Target { vendor: Some([n; 16]), class: None };
+    let new = || {
+        let mut bench = Bench::for_product(Config::new(100_000), &[trust(&key)], product(1));
+        let appliances =
+            [(0, 0xA1), (0, 0xA2), (1, 0xB1)].map(|(link, n)| bench.add(link, n, signed(5, &key)));
+        bench.relay.configure(appliances[0], 0, Target::default());
+        bench.relay.configure(appliances[1], 0, product(2));
+        bench.pass(2_000);
+        bench.down.clear();
+        (bench, appliances)
+    };
+    // For the first of its link's product, for the second of its own; nobody has said what the third takes.
+    for (nth, other) in [(0, Some(2)), (1, Some(1)), (2, None)] {
+        if let Some(other) = other {
+            let (mut bench, appliances) = new();
+            refused(&mut bench, appliances[nth], &made_for(other), Cause::WrongImage);
+        }
+        let (mut bench, appliances) = new();
+        let image = made_for(if nth == 1 { 2 } else { 1 });
+        let report = bench.push(0, appliances[nth], plan(&image), &image).unwrap();
+        assert_eq!(report.completion, Completion::Confirmed, "{nth}");
+    }
+}
+
+#[test]
 fn root_mode_lets_the_unsigned_pass_and_puts_it_on_record() {
     let (key, _) = keys();
     let (mut bench, appliance) = bench(&[trust(&key)], signed(5, &key));

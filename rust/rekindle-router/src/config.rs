@@ -98,6 +98,8 @@ pub(crate) struct Southbound {
     pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) window: u8,
+    /// What its appliances take, but for one that names something itself.
+    pub(crate) product: rekindle_relay::Target,
 }
 
 /// An appliance that is known beforehand.
@@ -105,7 +107,7 @@ pub(crate) struct Southbound {
 pub(crate) struct Appliance {
     pub(crate) address: Address,
     pub(crate) link: u8,
-    pub(crate) target: rekindle_relay::Target,
+    pub(crate) product: rekindle_relay::Target,
 }
 
 impl Settings {
@@ -256,7 +258,8 @@ impl Reader<'_> {
                 let what = format!("a controller has {LINKS_MAX} links at most");
                 return Err(self.place.wrong(&entry.name, "link", what));
             }
-            links.push(Southbound { name: name.clone(), target, window: entry.window.get() });
+            let product = self.product("link", &entry.vendor, &entry.class)?;
+            links.push(Southbound { name: name.clone(), target, window: entry.window.get(), product });
         }
         if links.is_empty() {
             return Err(self.place.missing("link", "add a [[link]] section with a name and a url"));
@@ -291,25 +294,31 @@ impl Reader<'_> {
                 let what = format!("no link has this name; there are: {}", names.join(", "));
                 return Err(self.place.wrong(&entry.link, "appliance.link", what));
             };
-            appliances.push(Appliance { address, link, target: self.product(entry)? });
+            let product = self.product("appliance", &entry.vendor, &entry.class)?;
+            appliances.push(Appliance { address, link, product });
         }
         Ok(appliances)
     }
 
-    fn product(&self, entry: &ApplianceEntry) -> Result<rekindle_relay::Target, ConfigError> {
-        let vendor = match &entry.vendor {
-            None => None,
-            Some(text) => Some(
-                vendor_uuid(text.as_ref())
-                    .map_err(|error| self.place.wrong(text, "appliance.vendor", error.to_string()))?,
-            ),
+    /// Vendor and class in a section of this name.
+    fn product(
+        &self,
+        section: &str,
+        vendor: &Option<Spanned<String>>,
+        class: &Option<Spanned<String>>,
+    ) -> Result<rekindle_relay::Target, ConfigError> {
+        let wrong = |text, key: &str, what: &dyn core::fmt::Display| {
+            self.place.wrong(text, &format!("{section}.{key}"), what.to_string())
         };
-        let class = match &entry.class {
+        let vendor = match vendor {
             None => None,
-            Some(text) => Some(
-                class_uuid(vendor, text.as_ref())
-                    .map_err(|error| self.place.wrong(text, "appliance.class", error.to_string()))?,
-            ),
+            Some(text) => Some(vendor_uuid(text.as_ref()).map_err(|error| wrong(text, "vendor", &error))?),
+        };
+        let class = match class {
+            None => None,
+            Some(text) => {
+                Some(class_uuid(vendor, text.as_ref()).map_err(|error| wrong(text, "class", &error))?)
+            }
         };
         Ok(rekindle_relay::Target { vendor, class })
     }

@@ -63,14 +63,12 @@ impl<const L: usize> Engine<L> {
             takeover_ms: settings.takeover_ms,
             ..Config::new(settings.image_max)
         };
-        let line = |number: usize| {
-            let link = settings.links.get(number);
-            LinkConfig {
-                line: link.map_or(rekindle_session::sender::Link::ip(), |link| {
-                    rekindle_client::drive::link_facts(&link.target)
-                }),
-                window_max: link.map_or(1, |link| link.window),
-            }
+        let line = |number: usize| match settings.links.get(number) {
+            Some(link) => LinkConfig {
+                target: link.product,
+                ..LinkConfig::new(rekindle_client::drive::link_facts(&link.target), link.window)
+            },
+            None => LinkConfig::new(rekindle_session::sender::Link::ip(), 1),
         };
         let relay = Relay::new(config, settings.keys, core::array::from_fn(line))?;
         let now = Instant::now();
@@ -91,7 +89,7 @@ impl<const L: usize> Engine<L> {
         // What the store has is read before anybody is listened to.
         engine.pump();
         for appliance in &settings.appliances {
-            if !engine.relay.configure(appliance.address, appliance.link, appliance.target) {
+            if !engine.relay.configure(appliance.address, appliance.link, appliance.product) {
                 tracing::error!(appliance = %appliance.address, "no room for this appliance on the roster");
             }
         }

@@ -35,6 +35,12 @@ struct rekindle_controller {
 	bool transparent;
 	/** Only one side of the bus can send at a time. */
 	bool half_duplex;
+	/** An image for an appliance must name @ref vendor_id. */
+	bool has_vendor;
+	/** An image for an appliance must name @ref class_id. */
+	bool has_class;
+	uint8_t vendor_id[16];
+	uint8_t class_id[16];
 };
 
 extern const struct rekindle_controller rekindle_controller;
@@ -43,6 +49,9 @@ extern const struct rekindle_controller rekindle_controller;
 void rekindle_wake(void);
 /** How long @ref rekindle_link_read may wait at most, from now on. */
 void rekindle_limit_pause(uint32_t ms);
+
+/** Seconds since 1970, UTC, by Zephyr's clock; 0 while nobody has set it. */
+uint64_t rekindle_unix_s(void);
 
 /* The store: files by number on a littlefs in the partition files_partition. */
 

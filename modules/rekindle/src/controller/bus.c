@@ -31,4 +31,13 @@ const struct rekindle_controller rekindle_controller = {
 	.client_window = MIN(CONFIG_REKINDLE_WINDOW, UINT8_MAX),
 	.transparent = IS_ENABLED(CONFIG_REKINDLE_CONTROLLER_TRANSPARENT),
 	.half_duplex = IS_ENABLED(CONFIG_REKINDLE_LINK_HALF_DUPLEX),
+	/* Made of the names in Kconfig by target.cmake. */
+#ifdef REKINDLE_PRODUCT_VENDOR_ID
+	.has_vendor = true,
+	.vendor_id = {REKINDLE_PRODUCT_VENDOR_ID},
+#endif
+#ifdef REKINDLE_PRODUCT_CLASS_ID
+	.has_class = true,
+	.class_id = {REKINDLE_PRODUCT_CLASS_ID},
+#endif
 };

@@ -9,7 +9,10 @@
 
 #include <errno.h>
 
+#include <time.h>
+
 #include <zephyr/kernel.h>
+#include <zephyr/sys/clock.h>
 #include <zephyr/sys/ring_buffer.h>
 
 #include <rekindle/controller.h>
@@ -18,6 +21,9 @@
 /* Eight frames of data on their way to flash, and the answers to them. */
 #define OWN_RX_SIZE 2048
 #define OWN_TX_SIZE 512
+
+/* 2020-01-01: no clock that was set is older. */
+#define CLOCK_SET_S 1577836800
 
 RING_BUF_DECLARE(own_rx, OWN_RX_SIZE);
 RING_BUF_DECLARE(own_tx, OWN_TX_SIZE);
@@ -32,6 +38,17 @@ void rekindle_wake(void)
 void rekindle_limit_pause(uint32_t ms)
 {
 	pause_ms = ms;
+}
+
+uint64_t rekindle_unix_s(void)
+{
+	struct timespec now;
+
+	/* A clock that nobody has set counts from 1970 at boot. */
+	if (sys_clock_gettime(SYS_CLOCK_REALTIME, &now) != 0 || now.tv_sec < CLOCK_SET_S) {
+		return 0;
+	}
+	return (uint64_t)now.tv_sec;
 }
 
 void rekindle_own_put(const uint8_t *data, size_t len)

@@ -101,6 +101,7 @@ pub struct Bench {
     pub store: MemStore,
     pub config: Config,
     pub keys: Keys,
+    pub target: Target,
     pub now_ms: u64,
     /// What clients were sent and have not taken.
     pub up: Vec<(u8, Address, Vec<u8>)>,
@@ -117,15 +118,23 @@ pub struct Bench {
     pub gently: bool,
 }
 
-fn links() -> [LinkConfig; 2] {
-    [LinkConfig { line: sender::Link::serial(115_200), window_max: 16 }; 2]
+/// Two links, and what the appliances of the first one take.
+fn links(target: Target) -> [LinkConfig; 2] {
+    let any = LinkConfig::new(sender::Link::serial(115_200), 16);
+    [LinkConfig { target, ..any }, any]
 }
 
 impl Bench {
     pub fn new(config: Config, keys: &[TrustedKey]) -> Self {
+        Self::for_product(config, keys, Target::default())
+    }
+
+    /// A bench whose first link has appliances that take no other images than these.
+    pub fn for_product(config: Config, keys: &[TrustedKey], target: Target) -> Self {
         let keys = Keys::new(keys).unwrap();
         let mut bench = Self {
-            relay: Relay::new(config, keys, links()).unwrap(),
+            relay: Relay::new(config, keys, links(target)).unwrap(),
+            target,
             store: MemStore::default(),
             config,
             keys,
@@ -157,7 +166,7 @@ impl Bench {
     /// Power goes and comes back.
     pub fn restart(&mut self) {
         self.store.cut();
-        self.relay = Relay::new(self.config, self.keys, links()).unwrap();
+        self.relay = Relay::new(self.config, self.keys, links(self.target)).unwrap();
         self.up.clear();
         self.start();
     }

@@ -253,7 +253,7 @@ impl Bench {
             updates_itself: true,
             ..Config::new(IMAGE_MAX)
         };
-        Relay::new(config, IMAGES.0, [LinkConfig { line: Link::serial(115_200), window_max: 4 }; 2]).unwrap()
+        Relay::new(config, IMAGES.0, [LinkConfig::new(Link::serial(115_200), 4); 2]).unwrap()
     }
 
     fn new(routing: Routing) -> Self {

@@ -98,6 +98,8 @@ pub(super) struct LinkEntry {
     pub(super) url: Spanned<String>,
     #[serde(default = "window_default")]
     pub(super) window: NonZeroU8,
+    pub(super) vendor: Option<Spanned<String>>,
+    pub(super) class: Option<Spanned<String>>,
 }
 
 fn window_default() -> NonZeroU8 {

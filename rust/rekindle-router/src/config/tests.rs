@@ -20,6 +20,7 @@ url = "serial:///dev/ttyUSB0?half-duplex=yes"
 name = "south"
 url = "tcp://10.0.0.7:4850"
 window = 32
+vendor = "example.org"
 [[appliance]]
 address = "feed0001"
 link = "south"
@@ -63,9 +64,13 @@ fn a_configuration_is_read_with_every_file_it_names() {
     assert_eq!(settings.links[1].window, 32);
     assert!(settings.links[0].target.is_half_duplex());
     assert_eq!(settings.appliances[0].link, 1);
-    let vendor = settings.appliances[0].target.vendor;
+    let vendor = settings.appliances[0].product.vendor;
     assert_eq!(vendor, Some(vendor_uuid("example.com").unwrap()));
-    assert_eq!(settings.appliances[0].target.class, Some(class_uuid(vendor, "heater").unwrap()));
+    assert_eq!(settings.appliances[0].product.class, Some(class_uuid(vendor, "heater").unwrap()));
+    let any = rekindle_relay::Target::default();
+    assert_eq!(settings.links[0].product, any);
+    let vendor = Some(vendor_uuid("example.org").unwrap());
+    assert_eq!(settings.links[1].product, rekindle_relay::Target { vendor, ..any });
     assert_eq!(settings.key_files.iter().map(|(_, revoked)| *revoked).collect::<Vec<_>>(), [false, true]);
 }
 
@@ -87,15 +92,16 @@ fn what_is_wrong_is_told_with_line_and_key() {
     desk.says(&with("tcp://127.0.0.1:0", "tls://127.0.0.1:0"), Some(9), "listen.certificate");
     desk.says(&with("serial:///dev/ttyUSB0?half-duplex=yes", "wss://x"), Some(12), "a bus is reached over");
     desk.says(&with("name = \"south\"", "name = \"north\""), Some(14), "another link is called `north`");
-    desk.says(&with("address = \"feed0001\"", "address = \"ffffffffffffffff\""), Some(18), "everybody");
-    desk.says(&with("link = \"south\"", "link = \"east\""), Some(19), "there are: north, south");
-    desk.says(&with("vendor = \"example.com\"\n", ""), Some(20), "appliance.class");
+    desk.says(&with("address = \"feed0001\"", "address = \"ffffffffffffffff\""), Some(19), "everybody");
+    desk.says(&with("link = \"south\"", "link = \"east\""), Some(20), "there are: north, south");
+    desk.says(&with("vendor = \"example.com\"\n", ""), Some(21), "appliance.class");
+    desk.says(&with("vendor = \"example.org\"", "class = \"heater\""), Some(17), "link.class");
     desk.says("store = \"x\"", None, "link: is missing");
     desk.says(&with("[[listen]]\nurl = \"tcp://127.0.0.1:0\"\n", ""), None, "listen: is missing");
     desk.says(&format!("image-max = 7\n{GOOD}"), Some(1), "image-max: expected 32");
     desk.says("store = ", Some(1), "");
     let five = "[[key]]\nfile = \"release.pub.pem\"\n".repeat(3);
-    desk.says(&format!("{GOOD}{five}"), Some(27), "4 at most");
+    desk.says(&format!("{GOOD}{five}"), Some(28), "4 at most");
 }
 
 #[test]

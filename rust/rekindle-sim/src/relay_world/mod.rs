@@ -416,7 +416,7 @@ impl<'k> World<'k> {
         let line = sender::Link::serial(115_200);
         self.late = self.scenario.plant == Some(Plant::PolicyLate);
         let keys = if self.late { self.kit.all_keys } else { self.kit.keys };
-        let relay = Relay::new(config, keys, [LinkConfig { line, window_max: window }; 2]);
+        let relay = Relay::new(config, keys, [LinkConfig::new(line, window); 2]);
         let mut relay = Box::new(relay.expect("a configuration that works"));
         // The store is read first, as a driver does it.
         loop {

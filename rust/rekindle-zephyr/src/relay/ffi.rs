@@ -10,6 +10,10 @@ pub(crate) struct Settings {
     pub(crate) client_window: u8,
     pub(crate) transparent: bool,
     pub(crate) half_duplex: bool,
+    pub(crate) has_vendor: bool,
+    pub(crate) has_class: bool,
+    pub(crate) vendor_id: [u8; 16],
+    pub(crate) class_id: [u8; 16],
 }
 
 pub(crate) const ORIGINS_MAX: usize = 256;
@@ -25,6 +29,7 @@ unsafe extern "C" {
     pub(crate) safe static rekindle_controller: Settings;
 
     pub(crate) safe fn rekindle_limit_pause(ms: u32);
+    pub(crate) safe fn rekindle_unix_s() -> u64;
 
     pub(crate) fn rekindle_store_open(room: *mut u32) -> i32;
     pub(crate) fn rekindle_store_append(file: u8, at: u32, data: *const u8, len: usize) -> i32;

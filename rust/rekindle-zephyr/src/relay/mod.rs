@@ -18,7 +18,7 @@ use fusain::{Address, ApplianceState, DeviceAnnounce};
 use mcuboot_image::key::PublicKey;
 use rekindle_relay::{
     AUDIT_MAX, AuditRecord, Config, ConfigError, Event, File, KEYS_MAX, Keys, LinkConfig, Output, Port,
-    Relay, Routing, StoreOp, TrustedKey,
+    Relay, Routing, StoreOp, Target, TrustedKey,
 };
 use rekindle_session::appliance::{self, Status};
 use rekindle_session::sender;
@@ -155,7 +155,7 @@ impl Controller {
         }
         let address = device.identity().address;
         let (core, places) = spaces(&device);
-        let core = begin_core(core, &store, address)?;
+        let core = begin_core(core, &store, address, device.boot().boot_number)?;
         let bus = Bus::open().map_err(ControllerError::Bus)?;
         let clients = Clients::listen(places).map_err(ControllerError::Network)?;
         let now_ms = system::uptime_ms();
@@ -208,6 +208,10 @@ impl Controller {
     /// One turn of the controller's loop: everything that can be done now, then a short sleep.
     pub fn turn(&mut self, keeper: &mut impl Keeper) {
         let now_ms = system::uptime_ms();
+        match ffi::rekindle_unix_s() {
+            0 => {}
+            unix_s => self.core.set_time(now_ms, unix_s),
+        }
         let more = self.clients.turn(now_ms, self.core);
         let more = self.hear(now_ms) || more;
         let pause_ms = self.carry_out(now_ms, keeper);
@@ -285,6 +289,7 @@ fn begin_core(
     space: &'static mut Option<Core>,
     store: &Store,
     address: Address,
+    boot_number: u32,
 ) -> Result<&'static mut Core, ControllerError> {
     let settings = &ffi::rekindle_controller;
     let config = Config {
@@ -293,6 +298,7 @@ fn begin_core(
         window: settings.client_window,
         own: Some(address),
         updates_itself: true,
+        boot: u16::try_from(boot_number & 0xFFFF).unwrap_or(0),
         ..Config::new(store.room())
     };
     let line = if settings.half_duplex {
@@ -300,7 +306,11 @@ fn begin_core(
     } else {
         sender::Link::serial(settings.baud)
     };
-    let link = LinkConfig { line, window_max: settings.bus_window };
+    let target = Target {
+        vendor: settings.has_vendor.then_some(settings.vendor_id),
+        class: settings.has_class.then_some(settings.class_id),
+    };
+    let link = LinkConfig { target, ..LinkConfig::new(line, settings.bus_window) };
     Core::begin(space, config, trusted_keys()?, [link]).map_err(ControllerError::Config)
 }
 

@@ -105,6 +105,7 @@ fn audit(settings: &Settings, output: Output) -> Outcome {
             "event": "record",
             "kind": record.kind.words(),
             "unix_seconds": record.unix_s,
+            "boot": Some(record.boot).filter(|boot| *boot != 0),
             "uptime_ms": record.uptime_ms,
             "digest": concerned.then(|| hex(&record.digest)),
             "address": concerned.then(|| record.address.to_string()),
@@ -114,35 +115,13 @@ fn audit(settings: &Settings, output: Output) -> Outcome {
 }
 
 fn record_text(record: &AuditRecord, concerned: bool) -> String {
-    let time = record.unix_s.map_or_else(|| "time not known".to_owned(), utc);
+    let time = record.when();
     let what = record.kind.words();
     if concerned {
         format!("{time}  {what}: image {} to {}", hex(&record.digest), record.address)
     } else {
         format!("{time}  {what}")
     }
-}
-
-/// Seconds since 1970 as date and time (RFC 3339, UTC), by the calendar's rule of 400 years.
-fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
-    let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
-    while left >= 365 + u64::from(leap(year)) {
-        left -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in lengths {
-        if left < length {
-            break;
-        }
-        left -= length;
-        month += 1;
-    }
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", left + 1)
 }
 
 /// Root mode: writes the wish, waits for the code, asks, writes the confirmation.
@@ -257,25 +236,4 @@ fn wait_for(status: &Path, found: impl Fn(&str) -> Option<String>) -> Outcome<Op
         std::thread::sleep(NAP);
     }
     Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn dates_follow_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_735_689_600, "2025-01-01T00:00:00Z"),
-            (1_800_000_000, "2027-01-15T08:00:00Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-            (12_622_780_800, "2370-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), text);
-        }
-    }
 }

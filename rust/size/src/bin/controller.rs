@@ -19,7 +19,7 @@ static RELAY: StaticCell<Controller> = StaticCell::new();
 
 #[entry]
 fn main() -> ! {
-    let link = LinkConfig { line: Link::serial(black_box(115_200)), window_max: black_box(16) };
+    let link = LinkConfig::new(Link::serial(black_box(115_200)), black_box(16));
     let config = black_box(Config::new(black_box(512 * 1024)));
     if let Ok(relay) = Relay::new(config, black_box(Keys::default()), [link; 2]) {
         let relay = RELAY.init(relay);
