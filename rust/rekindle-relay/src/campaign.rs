@@ -69,8 +69,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                     let concerned = self.roster.get(slot).is_some_and(|device| {
                         appliance.is_none_or(|appliance| device.address == appliance)
                             && device.needs_image()
-                            // What was activated cannot be taken back.
-                            && device.stage != Stage::Activating
+                            // What was activated cannot be taken back, but nobody waits for a reset for ever.
+                            && (device.stage != Stage::Activating || device.waits_for_reset())
                     });
                     if concerned {
                         self.cancel(slot);

@@ -244,7 +244,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     pub fn wants(&self, client: u8) -> bool {
         self.boot.is_over()
             && self.outbox.room() >= 3
-            && !self.own.has_command()
+            && !self.own.holds(client)
             && !self.intake.holds(client)
     }
 
@@ -589,7 +589,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.intake.forget_client(client);
         self.own.forget_client(client);
         for (_, device) in self.roster.iter_mut() {
-            for place in [&mut device.requester, &mut device.asker] {
+            for place in [&mut device.requester, &mut device.asker, &mut device.commander] {
                 if *place == client {
                     *place = NOBODY;
                 }

@@ -256,7 +256,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             return false;
         }
         if link.transfer.is_none() {
-            return link.up && self.next_work(index);
+            return if link.up { self.next_work(index) } else { self.miss_link(index) };
         }
         let Some(transfer) = &mut link.transfer else { return false };
         let (slot, address, to) =
@@ -310,6 +310,20 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         false
     }
 
+    /// On a link that is down, whoever has work to be done there waits in vain; `false` when nobody has.
+    fn miss_link(&mut self, index: usize) -> bool {
+        let now_ms = self.now_ms;
+        let due = self.roster.iter().find(|(_, device)| {
+            let waits = matches!(device.stage, Stage::Queued | Stage::Activating)
+                || (device.stage == Stage::Ready && device.auto);
+            waits && usize::from(device.link) == index && now_ms >= device.retry_ms
+        });
+        let Some((slot, _)) = due else { return false };
+        self.retry(slot, Cause::LinkLost);
+        self.drop_unneeded();
+        true
+    }
+
     /// The work that is due for an appliance.
     fn work_for(&mut self, index: usize, slot: usize) -> Option<Transfer> {
         let device = self.roster.get(slot).filter(|device| usize::from(device.link) == index)?;
@@ -357,7 +371,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             SenderEvent::Acknowledged { offset } | SenderEvent::Resumed { offset, .. } => {
                 device.offset = *offset;
             }
-            SenderEvent::Rebooted => device.rebooted = true,
+            SenderEvent::Rebooted => device.has_rebooted(),
             SenderEvent::Activated => {
                 let (client, address, auto) = (device.requester, device.address, device.auto);
                 if !auto {
@@ -388,7 +402,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let (Some(device), Some(approved)) = (self.roster.get_mut(slot), &self.approved) else { return };
         let waits = device.stage == Stage::Activating;
         let found = Found::new(report, approved.image_hash(), waits.then_some(device.attempt));
-        let counter = approved.counter();
         if !waits {
             device.attempt = report.outcome.map_or(0, |outcome| outcome.attempt);
         }
@@ -407,9 +420,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 }
             }
             Next::Settle(outcome) => {
-                if matches!(outcome, RosterOutcome::Confirmed | RosterOutcome::AlreadyRunning) {
-                    device.counter = device.counter.max(counter);
-                }
+                device.has_installed(outcome, approved);
                 self.settle(slot, outcome, Cause::None);
             }
             Next::Follow => self.follow(slot, FOLLOW_MS, true),
@@ -475,7 +486,6 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// The activated appliance has come to a verdict.
     fn activated(&mut self, slot: usize, report: &Report) {
-        let counter = self.approved.as_ref().map_or(0, |approved| approved.counter());
         let outcome = match report.completion {
             Completion::Confirmed | Completion::AlreadyRunning { confirmed: true } => {
                 RosterOutcome::Confirmed
@@ -492,8 +502,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 RosterOutcome::Unknown
             }
         };
-        if let Some(device) = self.roster.get_mut(slot).filter(|_| outcome == RosterOutcome::Confirmed) {
-            device.counter = device.counter.max(counter);
+        if let (Some(device), Some(approved)) = (self.roster.get_mut(slot), &self.approved) {
+            device.has_installed(outcome, approved);
         }
         self.settle(slot, outcome, Cause::None);
     }

@@ -85,6 +85,11 @@ impl Intake {
         }
     }
 
+    /// The client brings the image, or waits for an answer about it.
+    pub(crate) fn serves(&self, client: u8) -> bool {
+        self.uploader == client || (self.step != Step::Idle && self.current.0 == client)
+    }
+
     /// A command of this client waits.
     pub(crate) fn holds(&self, client: u8) -> bool {
         self.held.as_ref().is_some_and(|held| held.client == client)
@@ -141,8 +146,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// Takes an update command for an appliance. What cannot be done at once waits.
     pub(crate) fn take_command(&mut self, client: u8, address: Address, payload: &[u8]) {
         if self.intake.held.is_some() {
-            // Somebody else's is being worked on; a sender asks again.
-            return self.busy(client, address);
+            // Somebody else's is being worked on. This one counts as lost: a sender asks again, and would take a
+            // refusal for one of its update.
+            return;
         }
         let mut held = Held { client, address, len: payload.len(), payload: [0; PAYLOAD_MAX] };
         if let Some(place) = held.payload.get_mut(..payload.len()) {
@@ -346,7 +352,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let idle_ms = self.now_ms.saturating_sub(self.intake.last_ms);
         let served = self.roster.iter().any(|(_, device)| {
             let moving = matches!(device.stage, Stage::Queued | Stage::Transferring | Stage::Activating);
-            moving || (device.auto && device.needs_image())
+            (moving && !device.waits_for_reset()) || (device.auto && device.needs_image())
         });
         !served && idle_ms >= u64::from(self.config.takeover_ms)
     }
@@ -557,9 +563,12 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.answer_status(client, address);
     }
 
-    /// Takes an appliance's plan back, and makes it give up what it has received.
+    /// Takes an appliance's plan back, and makes it give up what it has received. What was activated cannot be taken
+    /// back; of one that waits for a reset it is not known then what will come of it.
     pub(crate) fn cancel(&mut self, slot: usize) {
-        self.give_up(slot, RosterOutcome::Cancelled, Cause::None);
+        let waits = self.roster.get(slot).is_some_and(Device::waits_for_reset);
+        let outcome = if waits { RosterOutcome::Unknown } else { RosterOutcome::Cancelled };
+        self.give_up(slot, outcome, Cause::None);
     }
 
     /// Ends an appliance's plan where it is; what the appliance has received of the image it is to give up.

@@ -6,7 +6,7 @@ use fusain::{Address, DeviceAnnounce, Info, Mode, OtaState, Version};
 
 use crate::controller::Relay;
 use crate::forward::LinkState;
-use crate::policy::{Receiving, Target};
+use crate::policy::{Approved, Receiving, Target};
 
 /// No client.
 pub(crate) const NOBODY: u8 = u8::MAX;
@@ -34,6 +34,7 @@ pub(crate) struct Device {
     pub(crate) counter: u32,
     /// Its newest attempt before the image was brought: an outcome of that one is no word on this image.
     pub(crate) attempt: u32,
+    /// The version it runs, if it told; without a hash, the one that was activated last on one that cannot tell.
     pub(crate) running: Option<Version>,
     pub(crate) running_hash: Option<[u8; 32]>,
 
@@ -56,6 +57,8 @@ pub(crate) struct Device {
     pub(crate) go: bool,
     /// It was seen to reboot since ACTIVATE.
     pub(crate) rebooted: bool,
+    /// Reboots seen, the boot number of one that tells none.
+    pub(crate) reboots: u8,
     /// The record of an unsigned release stands.
     pub(crate) audited: bool,
     /// An abort is to be sent.
@@ -66,6 +69,8 @@ pub(crate) struct Device {
     pub(crate) requester: u8,
     /// Client whose question was passed on.
     pub(crate) asker: u8,
+    /// Client whose command was passed on last, if that was not refused yet.
+    pub(crate) commander: u8,
 }
 
 impl Device {
@@ -97,11 +102,13 @@ impl Device {
             offset: 0,
             go: false,
             rebooted: false,
+            reboots: 0,
             audited: false,
             abort: false,
             gate: 0,
             requester: NOBODY,
             asker: NOBODY,
+            commander: NOBODY,
         }
     }
 
@@ -130,6 +137,16 @@ impl Device {
         self.retry_ms = 0;
     }
 
+    /// The image was installed, as far as is known: older ones are a step back from now on.
+    pub(crate) fn has_installed(&mut self, outcome: RosterOutcome, image: &Approved) {
+        if outcome.is_success() {
+            self.counter = self.counter.max(image.counter());
+        }
+        if outcome == RosterOutcome::Untold {
+            (self.running, self.running_hash) = (Some(image.version()), None);
+        }
+    }
+
     pub(crate) fn settle(&mut self, outcome: RosterOutcome, cause: Cause) {
         self.stage = Stage::Settled;
         self.outcome = outcome;
@@ -149,10 +166,22 @@ impl Device {
         Receiving { target: target.unwrap_or_default(), running: self.running, counter: self.counter }
     }
 
+    /// It was seen to reboot, perhaps for the second time the same reboot.
+    pub(crate) fn has_rebooted(&mut self) {
+        if !core::mem::replace(&mut self.rebooted, true) {
+            self.reboots = self.reboots.wrapping_add(1);
+        }
+    }
+
+    /// It was activated without a reboot, and nobody knows when one comes.
+    pub(crate) fn waits_for_reset(&self) -> bool {
+        self.stage == Stage::Activating && !self.reboot && !self.go
+    }
+
     /// Takes INFO. It is no reason to write the state: it is asked for again after a restart.
     pub(crate) fn learn(&mut self, info: &Info) {
         if self.info.is_some_and(|(boot, _, _)| boot != info.boot_number) {
-            self.rebooted = true;
+            self.has_rebooted();
         }
         self.info = Some((info.boot_number, info.flags.0, info.appliance_state));
         self.running = Some(info.version);
@@ -184,7 +213,7 @@ impl Device {
             outcome: self.outcome,
             cause: self.cause,
             offset: self.offset,
-            version: self.running,
+            version: self.running.filter(|_| self.running_hash.is_some()),
             image_hash: self.running_hash,
         }
     }

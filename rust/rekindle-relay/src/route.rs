@@ -5,16 +5,17 @@
 //! is about updates and errors, at once, to the one who asked and to those who subscribed. Discovery and pings end
 //! here: each hop has its own.
 
+use fusain::relay::Cause;
 use fusain::{
     Address, DataSubscription, DataUnsubscribe, DeviceAnnounce, DiscoveryRequest, Extension, Info, InfoFlags,
     InvalidCommand, Message, OtaAbort, OtaQuery, OtaStart, OtaState, OtaStatus, Outcome, OutcomeReport,
-    PingRequest, PingResponse, Reason, StateReject, TelemetryConfig, message_code,
+    PingRequest, PingResponse, Reason, StateCommand, StateReject, TelemetryConfig, message_code,
 };
 
 use crate::controller::Relay;
 use crate::forward::LinkState;
 use crate::outbox::{To, mask};
-use crate::roster::NOBODY;
+use crate::roster::{Device, NOBODY};
 
 /// Subscriptions of all clients together.
 const SUBSCRIPTIONS_MAX: usize = 16;
@@ -160,6 +161,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         if let Some(link) = self.links.get_mut(usize::from(link)) {
             link.set_up(now_ms, up);
         }
+        // Who waited for the link alone need not wait any longer.
+        let waits = |device: &&mut Device| up && device.link == link && device.cause == Cause::LinkLost;
+        self.roster.iter_mut().map(|(_, device)| device).filter(waits).for_each(|device| device.retry_ms = 0);
     }
 
     /// Takes a frame of a client that is [wanted](Relay::wants); what is not, is dropped as if it had been lost.
@@ -178,13 +182,20 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 self.subscription(client, code, address, payload);
             }
             TelemetryConfig::CODE if router => self.telemetry_config(client, address, payload),
-            0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25 if !router => self.down(address, payload),
+            0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25 if !router => self.down(client, address, code, payload),
             OtaStart::CODE..=OtaQuery::CODE | Extension::CODE | OtaAbort::CODE => match address {
                 // An update is for one device: sent to all, it is dropped (PROTOCOL.md §5).
                 Address::BROADCAST => {}
                 _ if router => self.own_update(client, address, code, payload),
                 _ if self.is_transparent() => self.pass_update(client, address, code, payload),
                 _ if code == Extension::CODE => self.extension_for(client, address, payload),
+                // Answered by what is known, whoever is being worked for. To the one who brings the image the answer
+                // acknowledges, so it comes behind what was brought.
+                _ if code == OtaQuery::CODE && !self.intake.serves(client) => {
+                    if self.slot_of(address).is_some() {
+                        self.answer_status(client, address);
+                    }
+                }
                 _ => self.take_command(client, address, payload),
             },
             _ => {}
@@ -240,7 +251,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             && u64::from(before_ms).saturating_add(now_ms.saturating_sub(at_ms))
                 > u64::from(uptime_ms).saturating_add(PING_MS)
         {
-            device.rebooted = true;
+            device.has_rebooted();
         }
         device.uptime = Some((uptime_ms, now_ms));
     }
@@ -249,6 +260,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     fn up(&mut self, slot: usize, link: usize, code: u8, payload: &[u8]) {
         let Some(device) = self.roster.get(slot) else { return };
         let (address, requester, asker) = (device.address, device.requester, device.asker);
+        let commander = device.commander;
         let subscribers = self.subscriptions.subscribers(address);
         let bound = self.links.get(link).and_then(|link| link.bound);
         let bound =
@@ -259,6 +271,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let clients = match code {
             0x30..=0x34 => return self.telemetry(address, payload),
             0xE0 | 0xE1 | 0x45 if self.is_transparent() => subscribers | mask(bound) | mask(asker),
+            0xE0 | 0xE1 if !ours => subscribers | mask(commander),
             0xE0 | 0xE1 | 0x45 => subscribers & others,
             0x46 if self.is_transparent() => subscribers | mask(bound) | mask(asker),
             // Of what others say in this message, only the answer to a question that was passed on is for a client.
@@ -270,6 +283,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             }
             _ => 0,
         };
+        if let Some(device) = self.roster.get_mut(slot).filter(|_| matches!(code, 0xE0 | 0xE1)) {
+            device.commander = NOBODY;
+        }
         self.outbox.pass(To::Clients(clients), address, payload);
         if code == 0x45 && bound != NOBODY {
             self.unbind_when_idle(link, payload);
@@ -297,7 +313,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// A command goes to the link of its appliance, or to every link if it is for all. Unknown destinations lead
     /// nowhere.
-    fn down(&mut self, address: Address, payload: &[u8]) {
+    fn down(&mut self, client: u8, address: Address, code: u8, payload: &[u8]) {
         if address == Address::BROADCAST {
             for (number, link) in self.links.iter().enumerate() {
                 if link.up {
@@ -307,12 +323,15 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             }
             return;
         }
-        let Some(link) =
-            self.slot_of(address).and_then(|slot| self.roster.get(slot)).map(|device| device.link)
-        else {
-            return;
-        };
-        self.outbox.pass(To::Link(link), address, payload);
+        let Some(device) = self.slot_of(address).and_then(|slot| self.roster.get_mut(slot)) else { return };
+        let Some(link) = self.links.get(usize::from(device.link)) else { return };
+        // Its refusal would be taken for that of the update (PROTOCOL.md §10). What stops it always passes.
+        if link.works_for(address) && code != StateCommand::CODE {
+            return self.busy(client, address);
+        }
+        device.commander = client;
+        let to = To::Link(device.link);
+        self.outbox.pass(to, address, payload);
     }
 
     /// The appliances are asked again; who is there by then is announced.
@@ -467,9 +486,10 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     fn info_of(&self, slot: usize) -> Info {
         let device = self.roster.get(slot);
-        // Of an appliance that has not told, nothing speaks against an update.
+        // Of an appliance that has not told, nothing speaks against an update; its reboots show in its uptime.
+        let reboots = device.map_or(0, |device| u32::from(device.reboots));
         let (boot_number, flags, appliance_state) =
-            device.and_then(|device| device.info).unwrap_or((0, InfoFlags::CONFIRMED.0, 1));
+            device.and_then(|device| device.info).unwrap_or((reboots, InfoFlags::CONFIRMED.0, 1));
         // How its own link acknowledges and erases does not concern the client of the controller.
         let flags = InfoFlags(flags)
             .with(InfoFlags::ACKS_COALESCED, false)
@@ -479,7 +499,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         Info {
             boot_number,
             window: self.config.window,
-            version: device.and_then(|device| device.running).unwrap_or_default(),
+            version: device.and_then(|device| device.entry().version).unwrap_or_default(),
             // Whoever brings the image for a campaign brings it for others too, whatever this one runs.
             image_hash: device.filter(|d| !d.auto).and_then(|d| d.running_hash).unwrap_or_default(),
             flags,

@@ -8,7 +8,7 @@ use common::*;
 use fusain::relay::{Campaign, Cause, Relay as Operation, RosterOutcome, Stage, Stored};
 use fusain::{
     Address, Constraint, Extension, Message, Mode, OtaActivate, OtaData, OtaStart, OtaState, OtaStatus,
-    Reason, StateReject,
+    Reason, StateCommand, StateReject,
 };
 use mcuboot_image::sign::SigningKey;
 use rekindle_relay::*;
@@ -439,4 +439,130 @@ fn the_receivers_answers_go_to_whoever_asked() {
     bench.relay.receiver_rests();
     bench.run();
     assert_eq!(bench.to_receiver.len(), 5);
+}
+
+#[test]
+fn who_does_not_speak_with_the_receiver_does_not_wait_for_it() {
+    let key = SigningKey::generate_p256().unwrap();
+    let own = Address::new(0xC0);
+    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[trust(&key)]);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    // The receiver works for the first, the second waits for its turn.
+    bench.client(0, own, &Message::OtaQuery);
+    bench.client(1, own, &Message::OtaQuery);
+    assert!(!bench.relay.wants(0) && !bench.relay.wants(1) && bench.relay.wants(2));
+    bench.down.clear();
+    let stop = Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, argument: None });
+    bench.client(2, appliance, &stop);
+    assert_eq!(bench.sent_to(appliance), [0x20]);
+    // A third that wants the receiver too asks again later; nobody's command is lost for it.
+    bench.client(2, own, &Message::OtaAbort);
+    assert!(bench.relay.wants(2));
+    bench.relay.receiver_rests();
+    bench.run();
+    assert_eq!(bench.to_receiver.len(), 2);
+    assert_eq!(Message::decode(bench.to_receiver.last().unwrap()), Ok(Message::OtaQuery));
+}
+
+#[test]
+fn a_link_that_stays_down_ends_the_wait_and_one_that_comes_back_goes_on_at_once() {
+    let key = SigningKey::generate_p256().unwrap();
+    for back in [true, false] {
+        let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+        let image = signed(2, &key);
+        let here = bench.add(0, 0xA1, signed(1, &key));
+        let cut_off = bench.add(1, 0xB1, signed(1, &key));
+        bench.pass(2_000);
+        bench.relay.link_down(bench.now_ms, 1);
+        add(&mut bench, &image, here);
+        add(&mut bench, &image, cut_off);
+        upload(&mut bench, &image, here);
+        bench.pass(60_000);
+        let entry = bench.entry(cut_off);
+        assert_eq!((entry.stage, entry.cause), (Stage::Queued, Cause::LinkLost));
+        assert_eq!(bench.entry(here).outcome, RosterOutcome::Confirmed);
+        if back {
+            bench.relay.link_up(bench.now_ms, 1);
+            bench.pass(500);
+            assert_ne!(bench.entry(cut_off).stage, Stage::Queued);
+        }
+        bench.pass(600_000);
+        let entry = bench.entry(cut_off);
+        let expected = match back {
+            true => (RosterOutcome::Confirmed, Cause::None),
+            false => (RosterOutcome::Failed, Cause::LinkLost),
+        };
+        assert_eq!((entry.outcome, entry.cause), expected);
+        assert!(!bench.store.has(File::Image), "nobody needs it any more");
+    }
+}
+
+#[test]
+fn one_that_waits_for_its_reset_does_not_keep_others_from_their_images() {
+    let key = SigningKey::generate_p256().unwrap();
+    let image = signed(2, &key);
+    let parked = || {
+        let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+        let appliances = [0xA1, 0xA2].map(|n| bench.add(0, n, signed(1, &key)));
+        bench.pass(2_000);
+        let no_reboot = Plan { reboot: false, follow: false, ..plan(&image) };
+        let report = bench.push(0, appliances[0], no_reboot, &image).unwrap();
+        assert_eq!(report.completion, Completion::Activated);
+        bench.pass(5_000);
+        assert_eq!(bench.entry(appliances[0]).stage, Stage::Activating);
+        (bench, appliances)
+    };
+    // Another image takes the store over when nobody has asked for long.
+    let (mut bench, [first, second]) = parked();
+    let other = signed(3, &key);
+    assert_eq!(add(&mut bench, &other, second), Operation::Other, "not at once");
+    bench.pass(70_000);
+    add(&mut bench, &other, second);
+    upload(&mut bench, &other, second);
+    settle(&mut bench);
+    assert_eq!(bench.entry(second).outcome, RosterOutcome::Confirmed);
+    assert_eq!(bench.entry(first).outcome, RosterOutcome::Unknown, "it may yet come up with it");
+    // Or somebody ends the wait.
+    let (mut bench, [first, _]) = parked();
+    bench.operation(3, &Operation::CampaignCancel { address: None });
+    bench.run();
+    assert_eq!(bench.entry(first).outcome, RosterOutcome::Unknown);
+    assert!(!bench.store.has(File::Image));
+    // Nobody does: the reset comes, and the verdict.
+    let (mut bench, [first, _]) = parked();
+    bench.pass(600_000);
+    assert_eq!(bench.entry(first).stage, Stage::Activating);
+    let now_ns = bench.now_ms * 1_000_000;
+    bench.station(first).appliance.device_mut().reset(now_ns, 0);
+    bench.pass(120_000);
+    assert_eq!(bench.entry(first).outcome, RosterOutcome::Confirmed);
+}
+
+#[test]
+fn other_commands_do_not_come_between_an_appliance_and_its_update() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    bench.gently = true;
+    upload(&mut bench, &image, appliance);
+    while bench.entry(appliance).stage != Stage::Transferring {
+        bench.pass(10);
+    }
+    bench.take(2);
+    bench.down.clear();
+    // A motor that does not exist: the appliance would refuse it with words that a sender takes for DATA's.
+    let motor = [0x82, 0x18, 0x21, 0xA2, 0x00, 0x00, 0x01, 0x01];
+    bench.client_bytes(2, appliance, &motor);
+    let busy = StateReject::because(3, Reason::UpdateInProgress);
+    let (from, answer) = bench.answer(2);
+    assert_eq!((from, Message::decode(&answer)), (appliance, Ok(Message::StateReject(busy))));
+    let stop = Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, argument: None });
+    bench.client(2, appliance, &stop);
+    let commands: Vec<u8> = bench.sent_to(appliance).into_iter().filter(|code| *code < 0x40).collect();
+    assert_eq!(commands, [0x20], "what stops it passes");
 }

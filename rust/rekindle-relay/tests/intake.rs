@@ -205,6 +205,36 @@ fn another_connection_waits_and_another_image_takes_over_in_time() {
 }
 
 #[test]
+fn somebody_who_asks_does_not_come_between_an_image_and_whoever_brings_it() {
+    let mut desk = Desk::new(4_096);
+    desk.start(0);
+    desk.send(0, 960);
+    let Desk { mut bench, appliance, image } = desk;
+    let other = bench.add(0, 0xA2, image.clone());
+    let said = |bench: &mut Bench, client, address, message: Message<'_>| {
+        let mut payload = [0; fusain::PAYLOAD_MAX];
+        let len = message.encode(&mut payload).unwrap();
+        bench.relay.from_client(bench.now_ms, client, address, &payload[..len]);
+    };
+    // All in one turn of the driver, in either order.
+    for (at, first) in [(960, true), (1_056, false)] {
+        if first {
+            said(&mut bench, 1, other, Message::OtaQuery);
+        }
+        let data = &image[at..at + 96];
+        said(&mut bench, 0, appliance, Message::OtaData(OtaData { offset: at as u64, data }));
+        if !first {
+            said(&mut bench, 1, other, Message::OtaQuery);
+        }
+        bench.run();
+        let idle = Message::OtaStatus(OtaStatus { state: OtaState::Idle, offset: None, version: None });
+        assert_eq!(Message::decode(&bench.answer(1).1).ok(), Some(idle));
+        let next = u32::try_from(at + 96).unwrap();
+        assert_eq!(Message::decode(&bench.answer(0).1).ok(), status(OtaState::Receiving, Some(next)));
+    }
+}
+
+#[test]
 fn a_store_that_fails_is_told_and_the_next_image_can_come() {
     let mut desk = Desk::new(1_024);
     desk.start(0);

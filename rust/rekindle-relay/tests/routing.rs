@@ -186,6 +186,23 @@ fn errors_go_up_at_once_to_subscribers() {
 }
 
 #[test]
+fn an_error_goes_to_whoever_sent_the_command_and_once() {
+    let mut bench = bench(Routing::StoreAndForward);
+    let motor = [0x82, 0x18, 0x21, 0xA2, 0x00, 0x00, 0x01, 0x01];
+    bench.client_bytes(2, HELIOS, &motor);
+    let invalid = Message::InvalidCommand(InvalidCommand { code: 1, field: Some(1), constraint: Some(1) });
+    bench.link(0, HELIOS, &invalid);
+    assert_eq!(heard(&mut bench), [(2, HELIOS, invalid.code())]);
+    bench.link(0, HELIOS, &invalid);
+    assert_eq!(heard(&mut bench), [], "that was no answer to a command of this client");
+    bench.client_bytes(2, HELIOS, &motor);
+    bench.relay.client_closed(2);
+    bench.relay.client_opened(2);
+    bench.link(0, HELIOS, &invalid);
+    assert_eq!(heard(&mut bench), [], "it is another client");
+}
+
+#[test]
 fn pings_end_at_each_hop() {
     let mut bench = bench(Routing::StoreAndForward);
     for address in [Address::BROADCAST, Address::STATELESS] {

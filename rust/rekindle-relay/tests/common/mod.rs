@@ -94,6 +94,8 @@ pub struct Station {
     pub appliance: VirtualAppliance<RamStore>,
     /// Its plug is out.
     pub unplugged: bool,
+    /// It speaks the base protocol alone: what the extension asks, it ignores.
+    pub base: bool,
 }
 
 pub struct Bench {
@@ -182,7 +184,7 @@ impl Bench {
             ..Settings::default()
         };
         let appliance = VirtualAppliance::in_memory(settings).unwrap();
-        self.stations.push(Station { link, address, appliance, unplugged: false });
+        self.stations.push(Station { link, address, appliance, unplugged: false, base: false });
         assert!(self.relay.configure(address, link, Target::default()));
         address
     }
@@ -223,7 +225,9 @@ impl Bench {
     fn hear(&mut self, link: u8, address: Address, payload: &[u8]) {
         let mut frame = [0; FRAME_MAX];
         let len = encode_frame(address, payload, &mut frame).unwrap();
-        for station in self.stations.iter_mut().filter(|s| s.link == link && !s.unplugged) {
+        let extension = payload.get(2) == Some(&0x46);
+        let listens = |s: &&mut Station| s.link == link && !s.unplugged && !(s.base && extension);
+        for station in self.stations.iter_mut().filter(listens) {
             station.appliance.push_bytes(self.now_ms, &frame[..len]);
         }
     }
