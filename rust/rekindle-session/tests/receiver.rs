@@ -361,6 +361,67 @@ fn emergency_ends_the_session() {
     assert_eq!(rig.send(&data(&new, 96, 96)), reject(0, Reason::InvalidInState));
 }
 
+/// Lets an emergency come behind each flash operation in turn that a command causes; how many there are. Whatever the
+/// command wanted, nothing of it touches the slot any more or is asked of the bootloader, and the session is over.
+fn emergency_at_every_operation(device: &Device, config: Config, command: &Message<'_>) -> u32 {
+    for nth in 1..10_000 {
+        let mut rig = Rig::boot(device.clone(), config, facts());
+        rig.emergency_in = Some(nth);
+        let replies = rig.send(command);
+        if rig.emergency_in != Some(0) {
+            return nth - 1; // There are no more.
+        }
+        assert_eq!(rig.since_emergency, 0, "operation {nth}");
+        if rig.device.upgrade.is_some() {
+            return nth - 1; // It was asked before.
+        }
+        // The last operation leaves nothing to give up but the session.
+        assert!(replies == reject(1, Reason::UnsafeState) || matches!(replies[..], [Reply::Status(_)]));
+        assert_eq!(rig.send(&QUERY), status(OtaState::Idle, None), "operation {nth}");
+        assert!(!rig.rebooted && !rig.receiver.busy(rig.now_ms), "operation {nth}");
+        // When it is over, the update can come again; an attempt that came to nothing is told as such.
+        let new = image((2, 0, 0), 9000, 2);
+        assert_eq!(rig.send(&start(&new)), status(OtaState::Receiving, Some(0)));
+        let told = outcome(&mut rig, 0).outcome;
+        assert!(matches!(told, Outcome::None | Outcome::NotAttempted), "operation {nth}: {told:?}");
+        upload(&mut rig, &new, 0, 96);
+        assert_eq!(states(&rig.send(&verify())), [(OtaState::Verified, Some(new.len() as u32))]);
+    }
+    panic!("no end");
+}
+
+#[test]
+fn emergency_does_not_wait_for_what_is_under_way() {
+    let new = image((2, 0, 0), 9000, 2);
+    for erase in [EraseMode::Ahead, EraseMode::AtStart] {
+        let config = Config { erase, ..Config::new(layout()) };
+        let mut rig = fresh(config);
+        let erased = emergency_at_every_operation(&rig.device, config, &start(&new));
+        assert!(erased >= if erase == EraseMode::AtStart { 16 } else { 3 }, "{erased}");
+        rig.send(&start(&new));
+        emergency_at_every_operation(&rig.device, config, &data(&new, 0, 101));
+        upload(&mut rig, &new, 0, 96);
+        assert!(emergency_at_every_operation(&rig.device, config, &verify()) > 36);
+        rig.send(&verify());
+        // After a boot the image is verified once more, then noted as an attempt; behind that only the request is left.
+        assert!(emergency_at_every_operation(&rig.device, config, &activate(Mode::Test)) > 40);
+    }
+}
+
+#[test]
+fn what_was_asked_of_the_bootloader_stays_asked() {
+    let new = image((2, 0, 0), 9000, 2);
+    let mut rig = fresh(Config::new(layout()));
+    rig.send(&start(&new));
+    upload(&mut rig, &new, 0, 96);
+    rig.send(&verify());
+    rig.send(&activate(Mode::Test));
+    rig.receiver.emergency();
+    rig.drain();
+    assert_eq!(rig.device.upgrade, Some(Mode::Test));
+    assert_eq!(states(&rig.send(&QUERY))[0].0, OtaState::Activated);
+}
+
 fn outcome(rig: &mut Rig, index: u32) -> fusain::OutcomeReport {
     let replies = rig.send(&Message::Extension(Extension::OutcomeRequest { index }));
     let [Reply::Outcome(report)] = replies[..] else { panic!("{replies:?}") };

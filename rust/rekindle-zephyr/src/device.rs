@@ -37,7 +37,7 @@ const UNKNOWN: Status = Status { state: ApplianceState::Initializing, safe: fals
 /// What a device's application brings along. Every call comes from [`Device::turn`], on the
 /// thread that calls that, and must return within a fraction of the watchdog's timeout.
 pub trait Application {
-    /// State and safety at this moment. It is asked before every step of an update, so that
+    /// State and safety at this moment. It is asked before every command of an update, so that
     /// none is taken while the application does something that a stalled CPU would harm.
     fn status(&mut self, now_ms: u64) -> Status;
 

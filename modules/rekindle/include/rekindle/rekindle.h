@@ -137,8 +137,10 @@ struct rekindle_callbacks {
 	uint8_t glows;
 
 	/**
-	 * What the application is doing now. Asked before every step of an update and again
-	 * before a reset: while it is not safe nothing is written, and nothing is reset.
+	 * What the application is doing now. Asked before every command of an update and again
+	 * before a reset: while it is not safe none is taken that writes, and nothing is reset.
+	 * What was taken before is carried out (an erase of the whole slot can take seconds),
+	 * unless rekindle_emergency() ends it: rekindle_busy() is true meanwhile.
 	 */
 	void (*status)(void *context, struct rekindle_status *status);
 
@@ -270,7 +272,7 @@ int rekindle_run(const struct rekindle_callbacks *callbacks);
  * the device now. A controller's EMERGENCY does the same by itself. What is already pending
  * stays so, and a later update starts anew.
  *
- * From any thread and from interrupts; takes effect before the next step of the update.
+ * From any thread and from interrupts; takes effect before the next flash operation.
  */
 void rekindle_emergency(void);
 

@@ -7,7 +7,7 @@
 use super::{Event, Receiver, activate, boot, data, start, verify};
 use crate::journal::record::{KIND_CLOSED, Stage};
 use crate::port::{Area, FlashFault};
-use fusain::{Constraint, OtaState};
+use fusain::{Constraint, OtaState, Reason};
 
 /// The running job, and its step. What a step works on lies in the receiver: so a job fits a register.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,9 @@ impl Receiver {
     // By itself: in the loop, the addresses of all that its arms touch would be worked out beforehand.
     #[inline(never)]
     fn turn(&mut self, now_ms: u64) -> bool {
+        if self.wanted.close {
+            self.give_way();
+        }
         // A step moves out of the job and the function that runs it puts the next one in.
         match core::mem::replace(&mut self.job, Job::None) {
             Job::None => return self.take_wanted(),
@@ -86,6 +89,23 @@ impl Receiver {
             Job::Record => {}
         }
         true
+    }
+
+    /// An emergency does not wait for what an update still has to do: the running job ends where it is, unless the
+    /// bootloader was asked already, or only the end of the job is left.
+    fn give_way(&mut self) {
+        match self.job {
+            Job::Activate(activate::Step::Requested | activate::Step::Done)
+            | Job::Start(start::Step::Begin) => return,
+            // The attempt is on record, and comes to nothing.
+            Job::Activate(activate::Step::Request) => self.request_failed = true,
+            Job::Activate(_) | Job::Start(_) | Job::Store(_) | Job::Verify(_) => {}
+            Job::None | Job::Boot(_) | Job::Compare | Job::History | Job::Record => return,
+        }
+        self.job = Job::None;
+        if !self.lent {
+            self.reject_in(self.safety.state, Reason::UnsafeState);
+        }
     }
 
     /// The answer to the open operation.

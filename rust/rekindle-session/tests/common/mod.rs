@@ -153,6 +153,10 @@ pub struct Rig {
     /// What the driver says of a signature, and those it was asked for: the key's place and the bytes.
     pub signature_right: bool,
     pub signatures: Vec<(usize, Vec<u8>)>,
+    /// An emergency comes behind so many flash operations from now.
+    pub emergency_in: Option<u32>,
+    /// What has touched the slot, and been asked of the bootloader, since the emergency.
+    pub since_emergency: u32,
 }
 
 impl Rig {
@@ -168,6 +172,8 @@ impl Rig {
             rebooted: false,
             signature_right: true,
             signatures: vec![],
+            emergency_in: None,
+            since_emergency: 0,
         };
         rig.drain();
         rig
@@ -178,8 +184,22 @@ impl Rig {
         for _ in 0..1_000_000 {
             match self.receiver.poll(self.now_ms) {
                 Output::Flash(op) => {
+                    let touches = matches!(
+                        op,
+                        FlashOp::Write { area: Area::Secondary, .. }
+                            | FlashOp::Erase { area: Area::Secondary, .. }
+                    );
                     let result = self.device.apply(&op);
                     self.receiver.flash_done(result.as_deref().map_err(|fault| *fault));
+                    if self.emergency_in == Some(0) {
+                        self.since_emergency += u32::from(touches);
+                    }
+                    if let Some(left) = self.emergency_in.as_mut().filter(|left| **left > 0) {
+                        *left -= 1;
+                        if *left == 0 {
+                            self.receiver.emergency();
+                        }
+                    }
                 }
                 Output::CheckSignature(signed) => {
                     self.signatures.push((signed.key, signed.signature.to_vec()));
@@ -187,6 +207,7 @@ impl Rig {
                 }
                 Output::RequestUpgrade { mode, .. } => {
                     self.device.upgrade = Some(mode);
+                    self.since_emergency += u32::from(self.emergency_in == Some(0));
                     self.receiver.boot_done(Ok(()));
                 }
                 Output::Confirm => {
