@@ -18,7 +18,7 @@ const TEARS: [StoreTear; 3] = [StoreTear::Before, StoreTear::Half, StoreTear::Af
 
 /// The world of a seed: cuts are further apart, for an operation of the store is several of the flash.
 fn scenario(seed: u64) -> Scenario {
-    let mut scenario = Scenario::random(seed, KIT.images.len());
+    let mut scenario = Scenario::random(seed, KIT.images.len()).with_more();
     let mut rng = Rng::new(seed).fork(0xF1A5);
     for cut in &mut scenario.cuts {
         if let Cut::Store(after, _) = cut {

@@ -495,13 +495,18 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             .with(InfoFlags::ACKS_COALESCED, false)
             .with(InfoFlags::ERASE_AT_START, false)
             .with(InfoFlags::SIGNATURE_CHECKED, !self.root.is_on());
+        // Whoever brings the image for a campaign brings it for others too, whatever this one runs and waits for.
+        let auto = device.is_some_and(|device| device.auto);
+        let flags = match auto {
+            true => flags.with(InfoFlags::CONFIRMED, true).with(InfoFlags::SWAP_PENDING, false),
+            false => flags,
+        };
         let receiving = self.session.as_ref().filter(|_| device.is_some_and(|d| d.needs_image()));
         Info {
             boot_number,
             window: self.config.window,
             version: device.and_then(|device| device.entry().version).unwrap_or_default(),
-            // Whoever brings the image for a campaign brings it for others too, whatever this one runs.
-            image_hash: device.filter(|d| !d.auto).and_then(|d| d.running_hash).unwrap_or_default(),
+            image_hash: device.filter(|_| !auto).and_then(|d| d.running_hash).unwrap_or_default(),
             flags,
             chunk_max: self.config.chunk_max,
             durable: receiving.map(|session| session.durable),

@@ -12,7 +12,7 @@ use fusain::{
 };
 use mcuboot_image::sign::SigningKey;
 use rekindle_relay::*;
-use rekindle_session::sender::{Completion, Plan};
+use rekindle_session::sender::{Completion, Plan, SendError};
 
 fn add(bench: &mut Bench, image: &[u8], address: Address) -> Operation {
     let (size, digest) = (image.len().try_into().unwrap(), digest(image));
@@ -565,4 +565,35 @@ fn other_commands_do_not_come_between_an_appliance_and_its_update() {
     bench.client(2, appliance, &stop);
     let commands: Vec<u8> = bench.sent_to(appliance).into_iter().filter(|code| *code < 0x40).collect();
     assert_eq!(commands, [0x20], "what stops it passes");
+}
+
+#[test]
+fn the_image_can_be_brought_by_way_of_one_that_cannot_take_it_yet() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let testing = bench.add(0, 0xA1, signed(1, &key));
+    let other = bench.add(0, 0xA2, signed(1, &key));
+    bench.pass(2_000);
+    let info = fusain::Info {
+        boot_number: 1,
+        window: 4,
+        version: fusain::Version::default(),
+        image_hash: [7; 32],
+        flags: fusain::InfoFlags::default().with(fusain::InfoFlags::SWAP_PENDING, true),
+        chunk_max: 96,
+        durable: None,
+        appliance_state: 1,
+    };
+    bench.station(testing).unplugged = true;
+    bench.link(0, testing, &Message::Extension(Extension::Info(info)));
+    bench.take(0);
+    // By itself it would be refused at once.
+    let error = bench.push(0, testing, plan(&image), &image).unwrap_err();
+    assert!(matches!(error, SendError::Unconfirmed { .. }), "{error:?}");
+    add(&mut bench, &image, testing);
+    add(&mut bench, &image, other);
+    upload(&mut bench, &image, testing);
+    bench.pass(120_000);
+    assert_eq!(bench.entry(other).outcome, RosterOutcome::Confirmed);
 }

@@ -46,6 +46,9 @@ pub fn through_controller(links: usize, read_ms: u64) -> Result<ControllerRate, 
         read_ms,
         // The image is that of the direct push, without a signature.
         root: true,
+        outages: Vec::new(),
+        base: 0,
+        pushes: false,
         plant: None,
     };
     let transfers = World::new(scenario, &kit).measure()?;

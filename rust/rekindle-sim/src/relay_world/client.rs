@@ -8,12 +8,16 @@ use alloc::collections::VecDeque;
 use fusain::relay::{Relay as Operation, Stored};
 use fusain::{Address, Message, Mode, OtaData, OtaState, PAYLOAD_MAX};
 use rekindle_relay::Relay;
-use rekindle_session::sender::{self, Patience, Plan, Sender, SenderEvent, SenderOutput};
+use rekindle_session::sender::{
+    self, Completion, Patience, Plan, Report, SendError, Sender, SenderEvent, SenderOutput,
+};
 
 /// How long an answer may take, in milliseconds.
 const ANSWER_MS: u64 = 2_000;
 /// Time between two looks at the campaign, in milliseconds.
 const WATCH_MS: u64 = 5_000;
+/// How often a push that fails is tried again.
+const PUSHES_MAX: u32 = 30;
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(super) enum Phase {
     Upload,
     /// Watches.
     Watch,
+    /// Pushes to one appliance, and follows it to the end.
+    Push,
     /// Nobody needs the image any more.
     Over,
 }
@@ -41,6 +47,9 @@ pub(super) struct Client {
     /// Acknowledged bytes that had to be sent again, and the most of them after one cut.
     pub(super) again: (u64, u32),
     sender: Option<Box<Sender>>,
+    /// How the push has ended; pushes that are left before it is given up.
+    pub(super) completion: Option<Completion>,
+    pushes: u32,
     /// It has sent everything, and VERIFY.
     brought: bool,
     asked_until_ms: u64,
@@ -66,6 +75,8 @@ impl Client {
             acknowledged: Acknowledged::default(),
             again: (0, 0),
             sender: None,
+            completion: None,
+            pushes: 0,
             brought: false,
             asked_until_ms: 0,
             connected: false,
@@ -79,6 +90,13 @@ impl Client {
         self.acknowledged = Acknowledged::default();
         self.sender = None;
         self.asked_until_ms = now_ms;
+    }
+
+    pub(super) fn begin_push(&mut self, now_ms: u64, appliance: Address) {
+        self.begin(now_ms, vec![appliance]);
+        self.phase = Phase::Push;
+        self.completion = None;
+        self.pushes = PUSHES_MAX;
     }
 
     pub(super) fn connected(&mut self, now_ms: u64) {
@@ -130,7 +148,7 @@ impl Client {
             self.hear(now_ms, from, &payload);
         }
         match self.phase {
-            Phase::Upload => busy | self.upload(now_ms, made, relay),
+            Phase::Upload | Phase::Push => busy | self.upload(now_ms, made, relay),
             Phase::Over => busy,
             Phase::Add(_) | Phase::Watch => busy | self.ask(now_ms, made, relay),
         }
@@ -216,10 +234,17 @@ impl Client {
         made: &Made,
         relay: &mut Relay<N, L, C>,
     ) -> bool {
+        if self.phase == Phase::Push && self.sender.is_none() && now_ms < self.asked_until_ms {
+            self.wake_ms = Some(self.asked_until_ms);
+            return false;
+        }
         let patience = Patience { away_ms: 600_000, busy_ms: 600_000, ..Patience::default() };
+        let whole = self.phase == Phase::Push;
         let sender = self.sender.get_or_insert_with(|| {
-            let plan = Plan::push(made.bytes.len() as u32, digest(&made.bytes), None);
-            let plan = Plan { activate: false, follow: false, patience, ..plan };
+            let image_hash =
+                mcuboot_image::Image::parse(&made.bytes).ok().map(|image| image.summary().image_hash);
+            let plan = Plan::push(made.bytes.len() as u32, digest(&made.bytes), image_hash.filter(|_| whole));
+            let plan = Plan { activate: whole, follow: whole, patience, ..plan };
             self.brought = false;
             Box::new(Sender::new(plan, sender::Link::ip(), now_ms))
         });
@@ -240,6 +265,11 @@ impl Client {
                     self.wake_ms = Some(until_ms);
                     return busy;
                 }
+                SenderOutput::Done(result) if whole => {
+                    self.sender = None;
+                    self.pushed(now_ms, result);
+                    return true;
+                }
                 SenderOutput::Done(_) => {
                     // Brought, or refused; the campaign says what came of it.
                     self.sender = None;
@@ -255,5 +285,27 @@ impl Client {
         }
         self.wake_ms = Some(now_ms + 1);
         busy
+    }
+
+    /// A push is over: what may be otherwise the next time is pushed again.
+    fn pushed(&mut self, now_ms: u64, result: Result<Report, SendError>) {
+        self.pushes = self.pushes.saturating_sub(1);
+        let last = match result {
+            Ok(report) => {
+                self.completion = Some(report.completion);
+                true
+            }
+            Err(
+                SendError::SignatureInvalid { .. }
+                | SendError::WrongImage { .. }
+                | SendError::Downgrade { .. },
+            ) => true,
+            Err(_) => self.pushes == 0,
+        };
+        if last {
+            self.phase = Phase::Over;
+        } else {
+            self.asked_until_ms = now_ms + WATCH_MS;
+        }
     }
 }

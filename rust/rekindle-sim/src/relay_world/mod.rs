@@ -10,7 +10,7 @@ mod scenario;
 mod store;
 mod witness;
 
-pub use scenario::{Cut, Fate, Kit, Made, Scenario};
+pub use scenario::{Cut, Fate, Kit, Made, Outage, Scenario};
 pub use store::{Medium, Plant, PowerLost, SimStore, StoreTear};
 pub use witness::{Broken, Invariant};
 
@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::virtual_appliance::{Settings, VirtualAppliance};
 use client::{Client, Phase};
 use core::fmt;
-use fusain::relay::Stage;
+use fusain::relay::{RosterOutcome, Stage};
 use fusain::{Address, Decoder, FRAME_MAX, encode_frame};
 use rekindle_relay::{Config, LinkConfig, Output, Port, Relay, StoreOp, Target};
 use rekindle_session::sender;
@@ -49,6 +49,12 @@ pub struct Summary {
     pub settled: u32,
     /// See [`settled`](Self::settled).
     pub unknown: u32,
+    /// Updates of appliances that speak the base protocol alone, and cannot tell.
+    pub untold: u32,
+    /// Times that a link was down.
+    pub outages: u32,
+    /// Plain pushes that came to a verdict.
+    pub pushes: u32,
     /// Bytes of images that the controller had acknowledged and had to be sent again after a cut of its power.
     pub again: u64,
     /// The most of them after one cut.
@@ -71,6 +77,8 @@ struct Station {
     appliance: VirtualAppliance<RamStore>,
     power_at_ms: Option<u64>,
     wake_ms: Option<u64>,
+    /// It speaks the base protocol alone.
+    base: bool,
 }
 
 /// A world in the course of its time.
@@ -92,6 +100,11 @@ pub struct World<'k> {
     client: Client,
     witness: Witness,
     cuts: Vec<Cut>,
+    /// The outages to come, the next one last.
+    outages: Vec<Outage>,
+    /// When the next one begins, and the link that is down and until when.
+    outage_at_ms: Option<u64>,
+    down: Option<(usize, u64)>,
     late: bool,
     summary: Summary,
     trace: bool,
@@ -121,6 +134,8 @@ impl<'k> World<'k> {
     #[must_use]
     pub fn over(store: Box<dyn Medium>, scenario: Scenario, kit: &'k Kit) -> Self {
         let seed = scenario.seed;
+        let unknown_age = scenario.campaigns.iter().any(|nth| kit.images[*nth].fate == Fate::Older);
+        let base = if unknown_age { 0 } else { scenario.base };
         let places = [0, 1].into_iter().flat_map(|link| (0..scenario.appliances[link]).map(move |_| link));
         let stations = places.enumerate().map(|(nth, link)| {
             let address = Address::new(0xA0 + nth as u64);
@@ -136,12 +151,14 @@ impl<'k> World<'k> {
                 ..Settings::default()
             };
             let appliance = VirtualAppliance::in_memory(settings).expect("an image that fits");
-            Station { link, address, appliance, power_at_ms: None, wake_ms: Some(0) }
+            Station { link, address, appliance, power_at_ms: None, wake_ms: Some(0), base: nth < base }
         });
         let stations: Vec<Station> = stations.collect();
         let absent = (0..scenario.absent).map(|nth| Address::new(0xD0 + nth as u64)).collect();
         let mut cuts = scenario.cuts.clone();
         cuts.reverse();
+        let mut outages = scenario.outages.clone();
+        outages.reverse();
         let mut world = Self {
             now_ms: 1,
             rng: Rng::new(seed).fork(0x20_71D),
@@ -157,6 +174,9 @@ impl<'k> World<'k> {
             client: Client::new(),
             witness: Witness::new(),
             cuts,
+            outages,
+            outage_at_ms: None,
+            down: None,
             late: false,
             summary: Summary::default(),
             trace: false,
@@ -164,6 +184,7 @@ impl<'k> World<'k> {
             kit,
         };
         world.plan_cut();
+        world.plan_outage();
         world
     }
 
@@ -191,10 +212,16 @@ impl<'k> World<'k> {
     pub fn run(mut self) -> Result<Summary, Broken> {
         let kit = self.kit;
         for campaign in self.scenario.campaigns.clone() {
-            self.campaign(&kit.images[campaign])?;
+            if self.scenario.pushes {
+                self.push(&kit.images[campaign])?;
+            } else {
+                self.campaign(&kit.images[campaign])?;
+            }
         }
         self.make_peace();
+        self.rest(&kit.last)?;
         self.campaign(&kit.last)?;
+        self.rest(&kit.last)?;
         self.all_run_the_last()?;
         self.summary.store_operations = self.store.operations();
         (self.summary.again, self.summary.again_max) = self.client.again;
@@ -219,10 +246,45 @@ impl<'k> World<'k> {
         checked.map_err(|(invariant, seen)| self.broken(invariant, seen))
     }
 
+    /// Somebody pushes an image to the first appliance, and again until it is there or refused.
+    fn push(&mut self, made: &'k Made) -> Result<(), Broken> {
+        let station = &self.stations[0];
+        let (address, base) = (station.address, station.base);
+        self.witness.begin(made);
+        self.client.begin_push(self.now_ms, address);
+        let limit_ms = self.now_ms + CAMPAIGN_MS;
+        // The controller may still watch when whoever pushes knows already, or has given up.
+        while self.client.phase != Phase::Over || self.relay.as_ref().is_none_or(|relay| works(relay)) {
+            let wake_ms = self.turn(made)?;
+            if self.now_ms >= limit_ms {
+                return Err(self.broken(Invariant::Progress, format!("{:?}", self.client.phase)));
+            }
+            self.now_ms = wake_ms.unwrap_or(self.now_ms + 1_000).max(self.now_ms + 1);
+        }
+        let runs = running(&mut self.stations[0]);
+        self.summary.pushes += u32::from(self.client.completion.is_some());
+        let finding = self.witness.pushed(address, self.client.completion.take(), runs, base);
+        finding.map_err(|(invariant, seen)| self.broken(invariant, seen))
+    }
+
+    /// Lets a minute go by in which nobody wants anything: what is under test is confirmed, or goes back.
+    fn rest(&mut self, made: &'k Made) -> Result<(), Broken> {
+        if self.stations.iter().all(|station| !station.base) {
+            return Ok(());
+        }
+        let until_ms = self.now_ms + 60_000;
+        while self.now_ms < until_ms {
+            let wake_ms = self.turn(made)?;
+            self.now_ms = wake_ms.unwrap_or(until_ms).max(self.now_ms + 1);
+        }
+        Ok(())
+    }
+
     /// Does everything that happens at this moment; gives the time at which more does.
     fn turn(&mut self, made: &'k Made) -> Result<Option<u64>, Broken> {
         for _ in 0..TURNS_MAX {
-            let mut busy = self.run_stations();
+            let mut busy = self.run_outages();
+            busy |= self.run_stations();
             busy |= self.deliver();
             busy |= self.run_relay()?;
             busy |= self.run_client(made)?;
@@ -232,12 +294,43 @@ impl<'k> World<'k> {
                     .iter()
                     .flat_map(|link| [link.next_arrival(End::Device), link.next_arrival(End::Controller)]);
                 let stations = self.stations.iter().flat_map(|s| [s.power_at_ms, s.wake_ms]);
+                let outages = [self.outage_at_ms, self.down.map(|(_, until_ms)| until_ms)];
                 let others = [self.relay_at_ms, self.relay_wake_ms, self.client.wake_ms];
                 let links = links.map(|ns| ns.map(|ns| ns.div_ceil(MS)));
-                return Ok(stations.chain(links).chain(others).flatten().min());
+                return Ok(stations.chain(links).chain(others).chain(outages).flatten().min());
             }
         }
         Err(self.broken(Invariant::Progress, "the same moment over and over".into()))
+    }
+
+    /// A link goes down, or comes back.
+    fn run_outages(&mut self) -> bool {
+        if self.outage_at_ms.take_if(|at| self.now_ms >= *at).is_some()
+            && let Some(Outage { link, for_ms, .. }) = self.outages.pop()
+        {
+            self.down = Some((link, self.now_ms + for_ms));
+            self.summary.outages += 1;
+            if let Some(relay) = &mut self.relay {
+                relay.link_down(self.now_ms, link as u8);
+            }
+            return true;
+        }
+        let Some((link, _)) = self.down.take_if(|(_, until_ms)| self.now_ms >= *until_ms) else {
+            return false;
+        };
+        if let Some(relay) = &mut self.relay {
+            relay.link_up(self.now_ms, link as u8);
+        }
+        self.plan_outage();
+        true
+    }
+
+    fn plan_outage(&mut self) {
+        self.outage_at_ms = self.outages.last().map(|outage| self.now_ms + outage.after_ms);
+    }
+
+    fn is_down(&self, link: usize) -> bool {
+        self.down.is_some_and(|(down, _)| down == link)
     }
 
     fn run_stations(&mut self) -> bool {
@@ -280,7 +373,9 @@ impl<'k> World<'k> {
             let heard: Vec<u8> =
                 self.links[link].arrived(self.now_ms * MS, End::Device).into_iter().map(|(_, b)| b).collect();
             busy |= !heard.is_empty();
-            for station in self.stations.iter_mut().filter(|s| s.link == link && s.power_at_ms.is_none()) {
+            let cut = self.is_down(link);
+            let listens = |s: &&mut Station| s.link == link && s.power_at_ms.is_none() && !cut;
+            for station in self.stations.iter_mut().filter(listens) {
                 station.appliance.push_bytes(self.now_ms, &heard);
             }
             let mut frames = Vec::new();
@@ -289,7 +384,9 @@ impl<'k> World<'k> {
                 continue;
             }
             for (_, byte) in self.links[link].arrived(self.now_ms * MS, End::Controller) {
-                if let Some(Ok(packet)) = self.decoders[link].push(byte) {
+                if let Some(Ok(packet)) = self.decoders[link].push(byte)
+                    && !cut
+                {
                     frames.push((packet.address, packet.payload.to_vec()));
                 }
             }
@@ -346,7 +443,12 @@ impl<'k> World<'k> {
                             &payload[..payload.len().min(8)]
                         );
                     }
-                    self.links[usize::from(link)].send(self.now_ms * MS, End::Controller, &frame[..len]);
+                    // What one does not know is as good as not sent.
+                    let extension = payload.get(2) == Some(&fusain::Extension::CODE);
+                    let deaf = self.stations.iter().any(|s| s.base && s.address == address) && extension;
+                    if !deaf {
+                        self.links[usize::from(link)].send(self.now_ms * MS, End::Controller, &frame[..len]);
+                    }
                     finding.map_err(|(invariant, seen)| self.broken(invariant, seen))?;
                     busy = true;
                 }
@@ -375,9 +477,12 @@ impl<'k> World<'k> {
         use rekindle_relay::Event;
         if let Event::Settled(address, outcome, _) = event {
             self.summary.settled += 1;
-            self.summary.unknown += u32::from(*outcome == fusain::relay::RosterOutcome::Unknown);
-            let runs = self.stations.iter_mut().find(|s| s.address == *address).map(running);
-            let finding = self.witness.settled(*address, *outcome, runs);
+            self.summary.unknown += u32::from(*outcome == RosterOutcome::Unknown);
+            self.summary.untold += u32::from(*outcome == RosterOutcome::Untold);
+            let station = self.stations.iter_mut().find(|s| s.address == *address);
+            let seen = station.map(|station| (running(station), station.base));
+            let (runs, base) = (seen.map(|(runs, _)| runs), seen.is_some_and(|(_, base)| base));
+            let finding = self.witness.settled(*address, *outcome, runs, base);
             finding.map_err(|(invariant, seen)| self.broken(invariant, seen))?;
         }
         if *event == Event::Removed {
@@ -442,8 +547,11 @@ impl<'k> World<'k> {
             relay.root_confirm(self.now_ms).expect("the store has been read");
         }
         relay.client_opened(0);
-        relay.link_up(self.now_ms, 0);
-        relay.link_up(self.now_ms, 1);
+        for link in [0, 1] {
+            if !self.is_down(link) {
+                relay.link_up(self.now_ms, link as u8);
+            }
+        }
         self.relay = Some(relay);
         self.client.connected(self.now_ms);
     }
@@ -488,6 +596,9 @@ impl<'k> World<'k> {
     /// Nothing goes wrong any more.
     fn make_peace(&mut self) {
         self.cuts.clear();
+        self.outages.clear();
+        self.outage_at_ms = None;
+        self.down = self.down.map(|(link, _)| (link, self.now_ms));
         self.store.clear_plans();
         for station in &mut self.stations {
             station.appliance.device_mut().flash_mut().clear_plans();
@@ -515,6 +626,12 @@ impl<'k> World<'k> {
         let seed = self.scenario.seed;
         Broken { invariant, seen, seed, operation: self.store.operations(), at_ms: self.now_ms }
     }
+}
+
+/// It works for an appliance.
+fn works(relay: &Controller) -> bool {
+    let works = |stage| matches!(stage, Stage::Queued | Stage::Transferring | Stage::Activating);
+    relay.roster().any(|entry| works(entry.stage))
 }
 
 /// Major version of the image in the primary slot.

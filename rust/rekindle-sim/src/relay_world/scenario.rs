@@ -66,6 +66,17 @@ pub enum Cut {
     Flash(usize, u64, Tear),
 }
 
+/// A time during which a link is down.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    /// Which link.
+    pub link: usize,
+    /// Milliseconds from the end of the outage before, or from the beginning.
+    pub after_ms: u64,
+    /// How long, in milliseconds.
+    pub for_ms: u64,
+}
+
 /// The world.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -93,6 +104,13 @@ pub struct Scenario {
     pub read_ms: u64,
     /// Root mode is on from the beginning: the images need no signature.
     pub root: bool,
+    /// Times at which a link is down.
+    pub outages: Vec<Outage>,
+    /// So many appliances, the first ones, speak the base protocol alone; none where an image is older than what runs,
+    /// for nobody can know that of them.
+    pub base: usize,
+    /// All images but the last come by plain pushes to the first appliance, not by campaigns.
+    pub pushes: bool,
     /// What is wrong with the controller.
     pub plant: Option<Plant>,
 }
@@ -142,8 +160,28 @@ impl Scenario {
             window: 8,
             read_ms: 0,
             root: false,
+            outages: Vec::new(),
+            base: 0,
+            pushes: false,
             plant: None,
         }
+    }
+
+    /// The same world, in which also links go down, appliances speak the base protocol alone, and images come by plain
+    /// pushes.
+    #[must_use]
+    pub fn with_more(mut self) -> Self {
+        let mut rng = Rng::new(self.seed).fork(0x30_2E5);
+        self.outages = (0..rng.below(4))
+            .map(|_| Outage {
+                link: rng.below(2) as usize,
+                after_ms: rng.below(20_000),
+                for_ms: *rng.pick(&[1_000, 15_000, 120_000, 900_000]),
+            })
+            .collect();
+        self.base = rng.below(3) as usize;
+        self.pushes = rng.coin();
+        self
     }
 
     /// The same world, with something wrong.

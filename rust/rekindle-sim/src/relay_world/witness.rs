@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use core::fmt;
 use fusain::relay::{RosterEntry, RosterOutcome, Stage};
 use fusain::{Address, Command};
+use rekindle_session::sender::Completion;
 
 /// A promise of the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,14 +142,20 @@ impl Witness {
     }
 
     /// An outcome is told; `runs` is what the appliance really runs, if it is there.
-    pub(super) fn settled(&self, address: Address, outcome: RosterOutcome, runs: Option<u8>) -> Finding {
+    pub(super) fn settled(
+        &self,
+        address: Address,
+        outcome: RosterOutcome,
+        runs: Option<u8>,
+        base: bool,
+    ) -> Finding {
         let target = runs == Some(self.version);
         let true_ = match outcome {
             RosterOutcome::Confirmed => target && self.fate == Fate::Confirms,
             RosterOutcome::AlreadyRunning => target,
             RosterOutcome::Reverted | RosterOutcome::Refused | RosterOutcome::NotAttempted => !target,
             RosterOutcome::Forbidden => !self.fate.is_allowed(),
-            RosterOutcome::Untold => false,
+            RosterOutcome::Untold => base,
             RosterOutcome::UnderTest
             | RosterOutcome::None
             | RosterOutcome::Unknown
@@ -162,6 +169,34 @@ impl Witness {
         Err((
             Invariant::OutcomeIsTrue,
             format!("{address} is {outcome:?}, runs {runs:?}; the image is {fate:?}"),
+        ))
+    }
+
+    /// A plain push is over, with this word of its sender if it has one.
+    pub(super) fn pushed(
+        &self,
+        address: Address,
+        completion: Option<Completion>,
+        runs: u8,
+        base: bool,
+    ) -> Finding {
+        let target = runs == self.version;
+        let true_ = match completion {
+            Some(Completion::Confirmed) => target && self.fate == Fate::Confirms && !base,
+            Some(Completion::AlreadyRunning { .. }) => target,
+            Some(Completion::Reverted | Completion::RefusedByBootloader | Completion::NotAttempted) => {
+                !target
+            }
+            Some(Completion::Untold) => base,
+            _ => true,
+        };
+        if true_ {
+            return Ok(());
+        }
+        let fate = self.fate;
+        Err((
+            Invariant::OutcomeIsTrue,
+            format!("{completion:?} is told of {address}, which runs {runs}; the image is {fate:?}"),
         ))
     }
 

@@ -62,6 +62,7 @@ fn kit() -> Kit {
 pub(crate) fn run(seeds: impl Iterator<Item = u64>, world: impl Fn(u64) -> Result<Summary, Broken>) {
     let mut failures = Vec::new();
     let (mut worlds, mut controller, mut appliances, mut settled, mut unknown) = (0, 0, 0, 0, 0);
+    let (mut untold, mut outages, mut pushes) = (0, 0, 0);
     let (mut operations, mut again, mut again_max) = (0, 0, 0);
     for seed in seeds {
         match world(seed) {
@@ -71,6 +72,9 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, world: impl Fn(u64) -> Resul
                 appliances += summary.appliance_cuts;
                 settled += summary.settled;
                 unknown += summary.unknown;
+                untold += summary.untold;
+                outages += summary.outages;
+                pushes += summary.pushes;
                 operations += summary.store_operations;
                 again += summary.again;
                 again_max = again_max.max(summary.again_max);
@@ -80,7 +84,8 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, world: impl Fn(u64) -> Resul
     }
     println!(
         "{worlds} worlds, {controller} cuts of the controller, {appliances} of appliances, {settled} updates settled, \
-         {unknown} of them unknown; {operations} operations of stores, {again} acknowledged bytes sent again, \
+         {unknown} of them unknown and {untold} of appliances that cannot tell; {outages} outages of links, {pushes} plain \
+         pushes; {operations} operations of stores, {again} acknowledged bytes sent again, \
          {again_max} at most after one cut"
     );
     for broken in failures.iter().take(20) {
@@ -88,7 +93,7 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, world: impl Fn(u64) -> Resul
     }
     assert!(failures.is_empty(), "{} of the worlds failed", failures.len());
     // What was meant to happen did.
-    assert!(worlds < 100 || (controller > worlds / 4 && appliances > worlds / 4 && unknown * 10 < settled));
+    assert!(worlds < 100 || (controller > worlds / 4 && appliances > worlds / 5 && unknown * 10 < settled));
 }
 
 /// What a planted mistake breaks, in the first of 200 worlds that finds it out.
