@@ -162,7 +162,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     fn boot_entry(&mut self, left: u8, bytes: &[u8]) {
         let device = if bytes.len() == ENTRY_LEN { decode_device(bytes) } else { None };
-        let Some(slot) = device.and_then(|device| self.roster.admit(device, self.now_ms)) else {
+        let Some(slot) = device.and_then(|device| self.roster.admit(device, true, self.now_ms)) else {
             self.boot_blank();
             self.boot.step = Step::Audit;
             return;

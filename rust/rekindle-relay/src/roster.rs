@@ -159,6 +159,11 @@ impl Device {
         self.heard_ms.is_some_and(|heard| now_ms.saturating_sub(heard) < AWAY_MS)
     }
 
+    /// Somebody has heard it: in this run, or before, as its version or what was installed on it tells.
+    pub(crate) const fn was_there(&self) -> bool {
+        self.heard_ms.is_some() || self.running.is_some() || self.counter > 0
+    }
+
     /// What policy looks at; `links` says what the appliances of a link take.
     pub(crate) fn receiving(&self, links: &[LinkState]) -> Receiving {
         let named = Some(self.target).filter(|target| *target != Target::default());
@@ -254,26 +259,23 @@ impl<const N: usize> Roster<N> {
         self.devices.iter().flatten().count()
     }
 
-    /// Adds an appliance; `None` if there is no room. One that was never configured, does nothing and is away
-    /// makes room for one that is here.
-    pub(crate) fn admit(&mut self, device: Device, now_ms: u64) -> Option<usize> {
+    /// Adds an appliance; `None` if there is no room. One that was never configured, needs no image and is away makes
+    /// room: first one that was never heard, then the one that has been silent longest. For one that is only spoken
+    /// of, which is not `there`, none makes room that ever was.
+    pub(crate) fn admit(&mut self, device: Device, there: bool, now_ms: u64) -> Option<usize> {
         if !device.address.is_device() {
             return None;
         }
-        let stale = |d: &Device| {
-            let idle = !d.needs_image() && d.outcome == RosterOutcome::None;
-            idle && !d.configured && !d.is_here(now_ms)
-        };
         let free = self.devices.iter().position(Option::is_none);
-        let slot = free.or_else(|| self.devices.iter().position(|d| d.as_ref().is_some_and(stale)))?;
+        let slot = free.or_else(|| {
+            let stale = |d: &Device| {
+                !d.needs_image() && !d.configured && !d.is_here(now_ms) && (there || !d.was_there())
+            };
+            let stale = self.iter().filter(|(_, device)| stale(device));
+            stale.min_by_key(|(_, device)| (device.was_there(), device.heard_ms)).map(|(slot, _)| slot)
+        })?;
         *self.devices.get_mut(slot)? = Some(device);
         Some(slot)
-    }
-
-    pub(crate) fn remove(&mut self, slot: usize) {
-        if let Some(place) = self.devices.get_mut(slot) {
-            *place = None;
-        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -293,8 +295,8 @@ impl<const N: usize> Roster<N> {
 
 impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// Says what images an appliance takes; a target that names nothing leaves it to the link's
-    /// [configuration](crate::LinkConfig). It is added to the roster if it is not there, and stays until it is
-    /// [forgotten](Self::forget). `false` if there is no room or no such link.
+    /// [configuration](crate::LinkConfig). It is added to the roster if it is not there, and stays there for this run.
+    /// `false` if there is no room or no such link.
     pub fn configure(&mut self, address: Address, link: u8, target: Target) -> bool {
         let there = self.roster.find(address).and_then(|slot| self.roster.get(slot));
         if there.is_none_or(|device| device.link != link) {
@@ -302,22 +304,11 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             self.meta.touch();
             self.meta.restart();
         }
-        let slot = self.admit(address, link);
+        let slot = self.admit(address, link, true);
         if let Some(device) = slot.and_then(|slot| self.roster.get_mut(slot)) {
             (device.target, device.configured) = (target, true);
         }
         slot.is_some()
-    }
-
-    /// Removes an appliance from the roster, unless it needs the stored image.
-    pub fn forget(&mut self, address: Address) -> bool {
-        let slot = self.roster.find(address);
-        let free = slot.filter(|slot| self.roster.get(*slot).is_some_and(|device| !device.needs_image()));
-        if let Some(slot) = free {
-            self.roster.remove(slot);
-            self.meta.touch();
-        }
-        free.is_some()
     }
 
     /// The appliances, with the place of each.
@@ -325,13 +316,14 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.roster.iter().map(|(_, device)| device.entry())
     }
 
-    /// Puts an appliance on the roster, if there is room.
+    /// Puts an appliance on the roster, if there is room. It is `there` by its own word, or that of whoever runs the
+    /// controller; a client's word alone takes no place from anybody who was ever heard.
     ///
     /// Who is there is no reason to write the state: it is found out again after a restart, and whoever can send frames
     /// with addresses of his own making would wear the store out, and keep everybody waiting who waits for the state.
     /// A state that is being written must keep its order, so it is begun anew when the roster grows, but not for ever:
     /// then the frame counts as lost.
-    pub(crate) fn admit(&mut self, address: Address, link: u8) -> Option<usize> {
+    pub(crate) fn admit(&mut self, address: Address, link: u8, there: bool) -> Option<usize> {
         if usize::from(link) >= L {
             return None;
         }
@@ -345,17 +337,37 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         if !self.meta.give_way() {
             return None;
         }
-        let slot = self.roster.admit(Device::new(address, link), self.now_ms)?;
+        let device = Device::new(address, link);
+        let slot = self.roster.admit(device, there, self.now_ms).or_else(|| {
+            let ended = there && address.is_device() && self.end_a_phantom();
+            if ended { self.roster.admit(device, there, self.now_ms) } else { None }
+        })?;
         if let Some(device) = self.roster.get_mut(slot) {
             device.ping_ms = self.now_ms;
         }
         Some(slot)
     }
 
+    /// Ends a plan for an appliance that nobody has ever heard, before anything was sent to it; `false` if there is
+    /// none.
+    fn end_a_phantom(&mut self) -> bool {
+        // The answer to a plan names the place that it has.
+        if self.planned.is_some() {
+            return false;
+        }
+        let phantom = |d: &Device| d.stage == Stage::Waiting && !d.configured && !d.was_there();
+        let Some(slot) = self.roster.iter().find(|(_, d)| phantom(d)).map(|(slot, _)| slot) else {
+            return false;
+        };
+        self.cancel(slot);
+        self.drop_unneeded();
+        true
+    }
+
     /// The appliance with this address; one that nobody has heard of yet is looked for on the only link.
     pub(crate) fn slot_of(&mut self, address: Address) -> Option<usize> {
         match self.roster.find(address) {
-            None if self.config.admit_unknown && L == 1 => self.admit(address, 0),
+            None if self.config.admit_unknown && L == 1 => self.admit(address, 0, false),
             slot => slot,
         }
     }

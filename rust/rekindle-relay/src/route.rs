@@ -213,7 +213,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         if !matches!(code, 0x30..=0x35 | 0x3F | 0x45 | 0x46 | 0xE0 | 0xE1) {
             return;
         }
-        let Some(slot) = self.admit(address, link) else { return };
+        let Some(slot) = self.admit(address, link, true) else { return };
         let message = Message::decode(payload);
         if let Some(device) = self.roster.get_mut(slot) {
             device.heard_ms = Some(now_ms);

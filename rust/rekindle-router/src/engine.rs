@@ -88,7 +88,11 @@ impl<const L: usize> Engine<L> {
         engine.set_clock();
         // What the store has is read before anybody is listened to.
         engine.pump();
-        for appliance in &settings.appliances {
+        // Those that the store knows come first: a new one must not take the place of one that stands further down.
+        let known = |address| engine.relay.roster().any(|entry| entry.address == address);
+        let (known, new): (Vec<_>, Vec<_>) =
+            settings.appliances.iter().partition(|appliance| known(appliance.address));
+        for appliance in known.into_iter().chain(new) {
             if !engine.relay.configure(appliance.address, appliance.link, appliance.product) {
                 tracing::error!(appliance = %appliance.address, "no room for this appliance on the roster");
             }

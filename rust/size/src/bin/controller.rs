@@ -59,9 +59,6 @@ fn ask(relay: &mut Controller) {
         7 => {
             black_box(relay.configure(black_box(facts::IDENTITY.address), 0, black_box(Target::default())));
         }
-        8 => {
-            black_box(relay.forget(black_box(facts::IDENTITY.address)));
-        }
         9 => relay.root_arm(now_ms),
         10 => {
             black_box(relay.root_ask_off(now_ms).is_ok());
