@@ -15,7 +15,7 @@ use crate::root::RootMode;
 /// Most keys that can be trusted at once.
 pub const KEYS_MAX: usize = 4;
 
-/// A key whose signature releases images.
+/// A key whose signature releases images, unless the same key is revoked anywhere among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedKey {
     /// The key.
@@ -48,8 +48,13 @@ impl Keys {
     pub(crate) fn from(&self, from: usize) -> Option<(usize, &PublicKey)> {
         let places = self.keys.iter().enumerate().skip(from);
         places
-            .filter_map(|(place, key)| key.as_ref().filter(|key| !key.revoked).map(|key| (place, &key.key)))
-            .next()
+            .filter_map(|(place, key)| key.as_ref().map(|key| (place, &key.key)))
+            .find(|(_, key)| !self.is_revoked(key))
+    }
+
+    /// The key is not trusted any more, whatever else is said of it.
+    fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.keys.iter().flatten().any(|known| known.revoked && known.key == *key)
     }
 }
 

@@ -62,6 +62,12 @@ fn unsigned_wrongly_signed_and_revoked_are_refused() {
         let error = refused(&mut bench, appliance, &image, Cause::SignatureInvalid);
         assert_eq!(error, SendError::SignatureInvalid { at: CommandKind::Verify });
     }
+    // The same key twice, in either order: revoked is what counts.
+    for keys in [[revoked, trust(&second)], [trust(&second), revoked]] {
+        let (mut bench, appliance) = bench(&keys, signed(5, &first));
+        let error = refused(&mut bench, appliance, &signed(6, &second), Cause::SignatureInvalid);
+        assert_eq!(error, SendError::SignatureInvalid { at: CommandKind::Verify });
+    }
     // A signature of a trusted key, over another image: its 64 bytes are the last.
     let (mut bench, appliance) = bench(&[trust(&second)], signed(5, &second));
     let (mut image, other) = (signed(6, &second), signed(7, &second));
