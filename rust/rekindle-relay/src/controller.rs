@@ -229,7 +229,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         }
         match owner {
             Owner::Boot => self.boot_done(result),
-            Owner::Audit => self.audit.done(result.is_ok()),
+            Owner::Audit => self.audit.done(result),
             Owner::Meta => self.meta.done(result.is_ok(), self.now_ms),
             Owner::Link(link) => self.data_read(link, result),
             Owner::Intake => self.intake_done(result),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keeps the state file and the audit file: what to write next, and what counts as written.
 
-use crate::port::{File, StoreOp};
+use crate::port::{File, StoreFault, StoreOp};
 use crate::record::{AUDIT_LEN, AuditRecord, Checksum, ENTRY_LEN};
 
 /// Records in the audit file before it becomes the old one.
@@ -179,7 +179,9 @@ impl Meta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AuditStep {
     Idle,
-    /// The file is full: it becomes the old one.
+    /// The file was full: it is looked at, for it may have become the old one in a step that failed behind that.
+    Look,
+    /// It becomes the old one.
     Rotate,
     Append,
     Sync,
@@ -230,7 +232,7 @@ impl Audit {
     pub(crate) fn begin(&mut self, record: AuditRecord) {
         self.bytes = record.encode();
         self.record = Some(record);
-        self.step = if self.records() >= AUDIT_MAX { AuditStep::Rotate } else { AuditStep::Append };
+        self.step = if self.records() >= AUDIT_MAX { AuditStep::Look } else { AuditStep::Append };
     }
 
     /// The record that came to its end since it was asked for last, and whether it stands.
@@ -249,6 +251,7 @@ impl Audit {
 
     pub(crate) const fn op(&self) -> Option<StoreOp<'_>> {
         match self.step {
+            AuditStep::Look => Some(StoreOp::Read { file: File::Audit, offset: 0, len: AUDIT_LEN_U32 }),
             AuditStep::Rotate => Some(StoreOp::Commit { from: File::Audit, to: File::AuditOld }),
             AuditStep::Append => Some(StoreOp::Append { file: File::Audit, at: self.len, data: &self.bytes }),
             AuditStep::Sync => Some(StoreOp::Sync { file: File::Audit }),
@@ -256,16 +259,17 @@ impl Audit {
         }
     }
 
-    pub(crate) const fn done(&mut self, ok: bool) {
-        self.step = match self.step {
-            AuditStep::Idle | AuditStep::Recorded | AuditStep::Failed => return,
-            _ if !ok => AuditStep::Failed,
-            AuditStep::Rotate => {
+    pub(crate) const fn done(&mut self, result: Result<&[u8], StoreFault>) {
+        self.step = match (self.step, result) {
+            (AuditStep::Idle | AuditStep::Recorded | AuditStep::Failed, _) => return,
+            (_, Err(StoreFault)) => AuditStep::Failed,
+            (AuditStep::Look, Ok(record)) if !record.is_empty() => AuditStep::Rotate,
+            (AuditStep::Look | AuditStep::Rotate, Ok(_)) => {
                 self.len = 0;
                 AuditStep::Append
             }
-            AuditStep::Append => AuditStep::Sync,
-            AuditStep::Sync => {
+            (AuditStep::Append, Ok(_)) => AuditStep::Sync,
+            (AuditStep::Sync, Ok(_)) => {
                 self.len = self.len.saturating_add(AUDIT_LEN_U32);
                 AuditStep::Recorded
             }

@@ -258,6 +258,48 @@ fn root_mode_counts_only_when_it_is_on_record() {
     assert!(bench.events.contains(&Event::StoreFailed(File::Audit)));
 }
 
+/// The audit file becomes the old one, and the store says that it failed all the same.
+#[test]
+fn a_rotation_that_failed_late_does_not_stand_in_the_way_of_later_records() {
+    let (key, _) = keys();
+    let (mut bench, _) = bench(&[trust(&key)], signed(5, &key));
+    bench.relay.root_arm(bench.now_ms);
+    bench.relay.root_confirm(bench.now_ms).unwrap();
+    bench.run();
+    let (record, synced) = &bench.store.files[&File::Audit];
+    let full = (record.repeat(AUDIT_MAX as usize), synced * AUDIT_MAX as usize);
+    bench.store.files.insert(File::Audit, full);
+    bench.restart();
+    assert_eq!(bench.relay.audit_records(), AUDIT_MAX);
+    let off = |bench: &mut Bench| {
+        bench.relay.root_ask_off(bench.now_ms).unwrap();
+        bench.relay.root_confirm(bench.now_ms).unwrap();
+        bench.run();
+    };
+    bench.store.failing_late = Some(|op| matches!(op, StoreOp::Commit { from: File::Audit, .. }));
+    off(&mut bench);
+    assert!(bench.relay.root().is_on() && !bench.store.has(File::Audit));
+    bench.store.failing_late = None;
+    off(&mut bench);
+    assert!(!bench.relay.root().is_on());
+    let kinds: Vec<_> = bench.store.audit().iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [AuditKind::RootDisabled]);
+    assert_eq!(bench.store.files[&File::AuditOld].0.len(), AUDIT_MAX as usize * AuditRecord::LEN);
+    // As does one that failed before anything was done.
+    let full = bench.store.files[&File::AuditOld].clone();
+    bench.store.files.insert(File::Audit, full);
+    bench.restart();
+    bench.store.failing = Some(|op| matches!(op, StoreOp::Commit { from: File::Audit, .. }));
+    for on in [false, true] {
+        bench.relay.root_arm(bench.now_ms);
+        bench.relay.root_confirm(bench.now_ms).unwrap();
+        bench.run();
+        assert_eq!(bench.relay.root().is_on(), on);
+        bench.store.failing = None;
+    }
+    assert_eq!(bench.store.audit().len(), 1);
+}
+
 #[test]
 fn nothing_that_a_client_can_send_changes_root_mode() {
     let (key, _) = keys();

@@ -118,8 +118,9 @@ impl DirStore {
     fn sync(&mut self, file: File) -> io::Result<()> {
         let Some(open) = self.opened(file, false)? else { return Ok(()) };
         open.file.sync_all()?;
-        if core::mem::take(&mut open.fresh) {
+        if open.fresh {
             self.directory.sync_all()?;
+            open.fresh = false;
         }
         Ok(())
     }

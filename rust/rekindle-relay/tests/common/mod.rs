@@ -28,10 +28,17 @@ pub struct MemStore {
     /// Operations carried out.
     pub done: u64,
     pub failing: Option<fn(&StoreOp<'_>) -> bool>,
+    /// What is carried out and said to have failed, as when the sync behind it fails.
+    pub failing_late: Option<fn(&StoreOp<'_>) -> bool>,
 }
 
 impl MemStore {
     pub fn perform(&mut self, op: &StoreOp<'_>) -> Result<Vec<u8>, StoreFault> {
+        let bytes = self.carry_out(op)?;
+        if self.failing_late.is_some_and(|failing| failing(op)) { Err(StoreFault) } else { Ok(bytes) }
+    }
+
+    fn carry_out(&mut self, op: &StoreOp<'_>) -> Result<Vec<u8>, StoreFault> {
         self.done += 1;
         if self.failing.is_some_and(|failing| failing(op)) {
             return Err(StoreFault);
