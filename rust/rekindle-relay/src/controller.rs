@@ -111,7 +111,7 @@ pub struct Relay<const N: usize = 16, const L: usize = 2, const C: usize = 4> {
     pub(crate) links: [LinkState; L],
     pub(crate) roster: Roster<N>,
     pub(crate) clients: Clients<C>,
-    pub(crate) subscriptions: Subscriptions,
+    pub(crate) subscriptions: Subscriptions<C>,
     pub(crate) session: Option<Session>,
     pub(crate) approved: Option<Approved>,
     pub(crate) judge: Option<Judge>,

@@ -17,10 +17,12 @@ use crate::forward::LinkState;
 use crate::outbox::{To, mask};
 use crate::roster::{Device, NOBODY};
 
-/// Subscriptions of all clients together.
-const SUBSCRIPTIONS_MAX: usize = 16;
+/// Places for subscriptions, for each client that there is room for; all of them share them.
+const SUBSCRIPTIONS: usize = 8;
+/// Of those, what is kept for each client.
+const SUBSCRIPTIONS_KEPT: usize = 4;
 /// Time after which a subscription ends unless the client has pinged, in milliseconds.
-const SUBSCRIPTION_MS: u64 = 60_000;
+const SUBSCRIPTION_MS: u32 = 60_000;
 /// Time between two pings of an appliance, in milliseconds.
 const PING_MS: u64 = 10_000;
 /// Time between two searches for appliances, in milliseconds.
@@ -28,7 +30,7 @@ const DISCOVERY_MS: u64 = 60_000;
 /// How long a client's discovery waits for appliances to answer, in milliseconds: they do so within 50.
 const ANNOUNCE_MS: u64 = 150;
 /// Telemetry that a client wants only so often still comes as a whole: everything within this time belongs together.
-const BURST_MS: u64 = 50;
+const BURST_MS: u32 = 50;
 /// Range of a client's telemetry interval, in milliseconds.
 const INTERVAL_RANGE_MS: (u32, u32) = (100, 5_000);
 /// Least time between two questions of ours for one appliance's INFO, in milliseconds.
@@ -65,46 +67,61 @@ impl<const C: usize> Clients<C> {
     }
 }
 
-/// One client's interest in one appliance.
+/// One client's interest in one appliance. Of times there are the low bits: that is enough for the differences, and
+/// there are many subscriptions.
 #[derive(Clone, Copy, Debug)]
 struct Subscription {
     client: u8,
     appliance: Address,
     /// When it was last refreshed.
-    since_ms: u64,
+    since_ms: u32,
     /// When the burst of telemetry that went through last began.
-    burst_ms: Option<u64>,
+    burst_ms: Option<u32>,
+}
+
+/// The low bits of a time.
+fn low(now_ms: u64) -> u32 {
+    u32::try_from(now_ms & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// Who is interested in what.
 #[derive(Debug)]
-pub(crate) struct Subscriptions {
-    all: [Option<Subscription>; SUBSCRIPTIONS_MAX],
+pub(crate) struct Subscriptions<const C: usize> {
+    all: [[Option<Subscription>; SUBSCRIPTIONS]; C],
 }
 
-impl Subscriptions {
+impl<const C: usize> Subscriptions<C> {
     pub(crate) const fn new() -> Self {
-        Self { all: [None; SUBSCRIPTIONS_MAX] }
+        Self { all: [[None; SUBSCRIPTIONS]; C] }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.all.as_flattened().iter().flatten()
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
-        self.all.iter_mut().flatten()
+        self.all.as_flattened_mut().iter_mut().flatten()
     }
 
-    /// Adds or refreshes one; `false` if there is no room.
+    /// Adds or refreshes one; `false` if what is free is kept for others.
     fn add(&mut self, now_ms: u64, client: u8, appliance: Address) -> bool {
+        let since_ms = low(now_ms);
         let same = |s: &&mut Subscription| s.client == client && s.appliance == appliance;
         if let Some(known) = self.iter_mut().find(same) {
-            known.since_ms = now_ms;
+            known.since_ms = since_ms;
             return true;
         }
-        let Some(place) = self.all.iter_mut().find(|place| place.is_none()) else { return false };
-        *place = Some(Subscription { client, appliance, since_ms: now_ms, burst_ms: None });
+        let held = |client: usize| self.iter().filter(|s| usize::from(s.client) == client).count();
+        let others = (0..C).filter(|other| *other != usize::from(client));
+        let kept: usize = others.map(|other| SUBSCRIPTIONS_KEPT.saturating_sub(held(other))).sum();
+        let free = self.all.as_flattened_mut().iter_mut().filter(|place| place.is_none());
+        let Some(place) = free.skip(kept).next() else { return false };
+        *place = Some(Subscription { client, appliance, since_ms, burst_ms: None });
         true
     }
 
     fn drop_if(&mut self, gone: impl Fn(&Subscription) -> bool) {
-        for place in &mut self.all {
+        for place in self.all.as_flattened_mut() {
             if place.as_ref().is_some_and(&gone) {
                 *place = None;
             }
@@ -116,16 +133,22 @@ impl Subscriptions {
         let concerned = |s: &&mut Subscription| {
             s.client == client && appliance.is_none_or(|appliance| s.appliance == appliance)
         };
-        self.iter_mut().filter(concerned).for_each(|s| s.since_ms = now_ms);
+        self.iter_mut().filter(concerned).for_each(|s| s.since_ms = low(now_ms));
     }
 
     fn subscribers(&self, appliance: Address) -> u32 {
-        let concerned = self.all.iter().flatten().filter(|s| s.appliance == appliance);
+        let concerned = self.iter().filter(|s| s.appliance == appliance);
         concerned.fold(0, |clients, s| clients | mask(s.client))
     }
 
     fn expire(&mut self, now_ms: u64) {
-        self.drop_if(|s| now_ms.saturating_sub(s.since_ms) >= SUBSCRIPTION_MS);
+        self.drop_if(|s| low(now_ms).wrapping_sub(s.since_ms) >= SUBSCRIPTION_MS);
+    }
+
+    /// When the next one ends.
+    fn wake_ms(&self, now_ms: u64) -> Option<u64> {
+        let left = |s: &Subscription| SUBSCRIPTION_MS.saturating_sub(low(now_ms).wrapping_sub(s.since_ms));
+        self.iter().map(|s| now_ms.saturating_add(left(s).into())).min()
     }
 }
 
@@ -294,13 +317,13 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     /// Telemetry goes to those who subscribed, as often as each of them wants it.
     fn telemetry(&mut self, address: Address, payload: &[u8]) {
-        let (now_ms, mut clients) = (self.now_ms, 0);
+        let (now_ms, mut clients) = (low(self.now_ms), 0);
         for subscription in self.subscriptions.iter_mut().filter(|s| s.appliance == address) {
             let Some(client) = self.clients.get(subscription.client).filter(|client| client.telemetry) else {
                 continue;
             };
-            let since_ms = subscription.burst_ms.map(|burst_ms| now_ms.saturating_sub(burst_ms));
-            let due = since_ms.is_none_or(|since_ms| since_ms >= u64::from(client.interval_ms));
+            let since_ms = subscription.burst_ms.map(|burst_ms| now_ms.wrapping_sub(burst_ms));
+            let due = since_ms.is_none_or(|since_ms| since_ms >= client.interval_ms);
             if due {
                 subscription.burst_ms = Some(now_ms);
             }
@@ -347,7 +370,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
 
     fn ping(&mut self, client: u8) {
         self.subscriptions.refresh(self.now_ms, client, None);
-        let uptime_ms = u32::try_from(self.now_ms & u64::from(u32::MAX)).unwrap_or(0);
+        let uptime_ms = low(self.now_ms);
         self.outbox
             .push(To::client(client), Address::STATELESS, |out| PingResponse { uptime_ms }.encode(out));
     }
@@ -599,9 +622,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let pings = self.roster.iter().filter(|(_, d)| up(d.link)).map(|(_, d)| d.ping_ms).min();
         let searches = self.links.iter().filter(|link| link.up).map(|link| link.discover_ms).min();
         let announces = self.clients.clients.iter().flatten().filter_map(|client| client.discovery);
-        let ends =
-            self.subscriptions.all.iter().flatten().map(|s| s.since_ms.saturating_add(SUBSCRIPTION_MS));
+        let ends = self.subscriptions.wake_ms(self.now_ms);
         let announces = announces.map(|(due_ms, _)| due_ms).min();
-        [pings, searches, announces, ends.min()].into_iter().flatten().min()
+        [pings, searches, announces, ends].into_iter().flatten().min()
     }
 }

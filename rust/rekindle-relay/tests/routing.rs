@@ -6,9 +6,9 @@ mod common;
 
 use common::*;
 use fusain::{
-    Address, DataSubscription, DataUnsubscribe, DeviceAnnounce, Extension, Info, InfoFlags, InvalidCommand,
-    Message, MotorData, OtaData, OtaStart, OtaState, OtaStatus, PingResponse, StateCommand, StateData,
-    StateReject, TelemetryConfig, Version,
+    Address, Constraint, DataSubscription, DataUnsubscribe, DeviceAnnounce, Extension, Info, InfoFlags,
+    InvalidCommand, Message, MotorData, OtaData, OtaStart, OtaState, OtaStatus, PAYLOAD_MAX, PingResponse,
+    StateCommand, StateData, StateReject, TelemetryConfig, Version,
 };
 use rekindle_relay::*;
 
@@ -166,6 +166,56 @@ fn each_client_gets_telemetry_as_often_as_it_wants() {
         bench.up.clear();
     }
     assert_eq!(counts, [20, 4, 0]);
+}
+
+/// Subscribes to addresses of a client's own making until the controller refuses; gives how many there were.
+fn subscribe_to_all<const N: usize, const L: usize, const C: usize>(
+    relay: &mut Relay<N, L, C>,
+    client: u8,
+) -> usize {
+    let mut store = MemStore::default();
+    for nth in 0..1_000 {
+        let appliance = Address::new(0x1_0000 + nth);
+        let subscription = Message::DataSubscription(DataSubscription { appliance });
+        let mut payload = [0; PAYLOAD_MAX];
+        let len = subscription.encode(&mut payload).unwrap();
+        relay.from_client(1_000, client, Address::STATELESS, &payload[..len]);
+        loop {
+            match relay.poll(1_000) {
+                Output::Store(op) => {
+                    let result = store.perform(&op);
+                    relay.store_done(result.as_deref().map_err(|fault| *fault));
+                }
+                Output::Send { payload, .. } => {
+                    let blocked = InvalidCommand::parameter(Some(0), Constraint::OperationBlocked);
+                    assert_eq!(Message::decode(payload), Ok(Message::InvalidCommand(blocked)));
+                    return nth.try_into().unwrap();
+                }
+                Output::Wait { .. } => break,
+                _ => {}
+            }
+        }
+    }
+    panic!("no end of subscriptions");
+}
+
+#[test]
+fn whatever_one_client_subscribes_to_every_other_has_its_share() {
+    let mut small = bench(Routing::StoreAndForward).relay;
+    assert_eq!([0, 1, 2, 3].map(|client| subscribe_to_all(&mut small, client)), [20, 4, 4, 4]);
+    small.client_closed(0);
+    assert_eq!(subscribe_to_all(&mut small, 3), 20, "and what nobody uses");
+
+    let links = [LinkConfig::new(rekindle_session::sender::Link::ip(), 16); 8];
+    let mut host: Box<Relay<64, 8, 32>> =
+        Box::new(Relay::new(Config::new(100_000), Keys::default(), links).unwrap());
+    (0..32).for_each(|client| host.client_opened(client));
+    assert!(matches!(host.poll(1_000), Output::Store(_)));
+    host.store_done(Ok(&[]));
+    assert!(subscribe_to_all(&mut host, 0) >= 64, "an appliance each");
+    for client in 1..32 {
+        assert_eq!(subscribe_to_all(&mut host, client), 4);
+    }
 }
 
 #[test]
@@ -435,13 +485,13 @@ fn an_update_does_not_count_as_a_ping() {
 #[test]
 fn subscriptions_are_bounded_and_one_too_many_is_refused() {
     let mut bench = bench(Routing::StoreAndForward);
-    for number in 0..16 {
-        subscribe(&mut bench, number / 4, Address::new(0x100 + u64::from(number)));
+    for number in 0..32 {
+        subscribe(&mut bench, number / 8, Address::new(0x100 + u64::from(number)));
         assert_eq!(heard(&mut bench), []);
     }
     subscribe(&mut bench, 3, HELIOS);
     let (from, bytes) = bench.answer(3);
-    let refusal = InvalidCommand::parameter(Some(0), fusain::Constraint::OperationBlocked);
+    let refusal = InvalidCommand::parameter(Some(0), Constraint::OperationBlocked);
     assert_eq!((from, Message::decode(&bytes)), (Address::STATELESS, Ok(Message::InvalidCommand(refusal))));
     // The same again is no new one, and one that goes makes room.
     subscribe(&mut bench, 0, Address::new(0x100));
@@ -511,8 +561,7 @@ fn an_error_about_a_transparent_update_goes_to_whoever_brings_it() {
     subscribe(&mut bench, 3, HELIOS);
     bench.client(0, HELIOS, &start());
     bench.up.clear();
-    let refusal =
-        Message::InvalidCommand(InvalidCommand::parameter(Some(0), fusain::Constraint::ImageTooLarge));
+    let refusal = Message::InvalidCommand(InvalidCommand::parameter(Some(0), Constraint::ImageTooLarge));
     bench.link(0, HELIOS, &refusal);
     assert_eq!(heard(&mut bench), [(0, HELIOS, 0xE0), (3, HELIOS, 0xE0)]);
     bench.link(1, OTHER, &refusal);
