@@ -328,10 +328,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             return None;
         }
         if let Some(slot) = self.roster.find(address) {
-            let device = self.roster.get_mut(slot)?;
-            if !device.needs_image() {
-                device.link = link;
-            }
+            self.meet(slot, link);
             return Some(slot);
         }
         if !self.meta.give_way() {
@@ -346,6 +343,24 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             device.ping_ms = self.now_ms;
         }
         Some(slot)
+    }
+
+    /// An appliance is met on a link. One that needs the image stays on the link where it is heard; on that of the state
+    /// file, or where it has long been silent, nothing that was begun comes to anything.
+    fn meet(&mut self, slot: usize, link: u8) {
+        let now_ms = self.now_ms;
+        let Some(device) = self.roster.get_mut(slot).filter(|device| device.link != link) else { return };
+        if !device.needs_image() {
+            device.link = link;
+        } else if !device.is_here(now_ms) {
+            device.link = link;
+            // As after a restart: how it is, is asked first.
+            if device.stage == Stage::Transferring {
+                device.stage = Stage::Queued;
+            }
+            (device.go, device.retry_ms) = (false, 0);
+            self.stop_transfer(slot);
+        }
     }
 
     /// Ends a plan for an appliance that nobody has ever heard, before anything was sent to it; `false` if there is

@@ -237,6 +237,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             return;
         }
         let Some(slot) = self.admit(address, link, true) else { return };
+        if self.roster.get(slot).is_some_and(|device| device.link != link) {
+            return;
+        }
         let message = Message::decode(payload);
         if let Some(device) = self.roster.get_mut(slot) {
             device.heard_ms = Some(now_ms);

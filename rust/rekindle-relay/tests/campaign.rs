@@ -43,6 +43,57 @@ fn settle(bench: &mut Bench) {
     panic!("never settled: {roster:?}");
 }
 
+/// Cables were swapped, or the links stand in another order in the configuration, while a campaign was under way.
+#[test]
+fn appliances_that_answer_on_another_link_are_served_there() {
+    let key = SigningKey::generate_ed25519().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliances: Vec<Address> =
+        (0..4).map(|n| bench.add(u8::from(n >= 2), 0xA0 + n, signed(1, &key))).collect();
+    bench.pass(2_000);
+    bench.stations.iter_mut().for_each(|station| station.unplugged = true);
+    for address in &appliances {
+        add(&mut bench, &image, *address);
+    }
+    upload(&mut bench, &image, appliances[0]);
+    bench.pass(10_000);
+    bench.restart();
+    for station in &mut bench.stations {
+        (station.link, station.unplugged) = (1 - station.link, false);
+    }
+    settle(&mut bench);
+    for (nth, address) in appliances.iter().enumerate() {
+        let entry = bench.entry(*address);
+        assert_eq!((entry.outcome, entry.link), (RosterOutcome::Confirmed, u8::from(nth < 2)), "{entry:?}");
+    }
+}
+
+/// Where an appliance is heard while it needs the image, nobody takes it away from.
+#[test]
+fn an_appliance_that_is_served_is_not_drawn_to_another_link() {
+    let key = SigningKey::generate_ed25519().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    upload(&mut bench, &image, appliance);
+    for _ in 0..1_000 {
+        if bench.entry(appliance).stage == Stage::Settled {
+            break;
+        }
+        let pong = fusain::PingResponse { uptime_ms: 1 };
+        bench.link(1, appliance, &Message::PingResponse(pong));
+        let status = OtaStatus { state: OtaState::Idle, offset: None, version: None };
+        bench.link(1, appliance, &Message::OtaStatus(status));
+        assert_eq!(bench.entry(appliance).link, 0);
+        let limit_ms = bench.now_ms + 100;
+        bench.step(limit_ms);
+    }
+    assert_eq!(bench.entry(appliance).outcome, RosterOutcome::Confirmed);
+}
+
 #[test]
 fn five_on_one_bus_and_two_on_another_with_one_that_fails_and_one_that_is_away() {
     let key = SigningKey::generate_p256().unwrap();
