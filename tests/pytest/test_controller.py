@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from bus import DATA, INVALID, QUERY, REJECT, STATUS, Bus
+from bus import ABORT, DATA, INVALID, QUERY, REJECT, STATUS, Bus
 from bus import PING as PING_REQUEST
 from bus import START as OTA_START
 from cryptography.hazmat.primitives import serialization
@@ -30,6 +30,8 @@ START = bytes([0x82, 0x18, 0x40])
 ROOT_MARK = b"root button held"
 # What the appliances on the bus are (tests/controller/prj.conf).
 PRODUCT = ("--vid", "example.com", "--cid", "heater")
+# The code of a refusal.
+IMAGE_TOO_LARGE = 11
 # The extension's question who somebody is, and its answer.
 EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
@@ -131,6 +133,13 @@ def starts(wire: Wire) -> int:
     return sum(sent.startswith(START) for sent in wire.sent)
 
 
+def refusal(result: Result) -> tuple[str, str]:
+    """The command that an image was refused at, and why."""
+    assert result.exit_code == REFUSED, result
+    refused = next(event for event in result.events if event["event"] == "refused")
+    return refused["command"], refused["reason"]
+
+
 def test_proxy_updates_one_after_the_other(
     wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
 ):
@@ -179,14 +188,35 @@ def test_what_policy_refuses_never_reaches_the_bus(
         # The appliance runs 0.1.0, and the version is announced.
         (images.make("0.0.9"), "OTA_START", "version is a downgrade (field 2)"),
     ]:
-        result = push(rekindle, image, address)
-        assert result.exit_code == REFUSED, result
-        refused = next(event for event in result.events if event["event"] == "refused")
-        assert (refused["command"], refused["reason"]) == (command, reason)
+        assert refusal(push(rekindle, image, address)) == (command, reason)
         assert starts(wire) == 0
     # None of it is in the way of one that may pass.
     assert push(rekindle, images.make("1.0.5"), address).done["completion"] == "confirmed"
     assert starts(wire) == 1
+
+
+def test_an_image_that_the_store_has_no_room_for_is_refused_at_start(
+    wire: Wire,
+    appliances: list[Machine],
+    appliance_build: Build,
+    rekindle: Rekindle,
+    controller: Controller,
+    tmp_path: Path,
+):
+    address = address_of(appliances[0])
+    room = int(controller.shell("controller status", r"room for (\d+)")[1])
+    assert f"controller: room for an image of {room} bytes" in controller.console()
+    body = appliance_build.unsigned_image.read_bytes() + bytes(room)
+    image = sign(appliance_build, tmp_path / "large", body, "1.0.0", *PRODUCT, "--slot-size", hex(4 << 20))
+    assert image.stat().st_size > room
+    assert refusal(push(rekindle, image, address))[0] == "OTA_START"
+    with Bus(controller.clients_port, address) as link:
+        code, fields = link.start(bytes(room + 1))
+        assert (code, fields[2]) == (INVALID, IMAGE_TOO_LARGE), fields
+        assert link.start(bytes(room)) == (STATUS, {0: 1, 1: 0})
+        assert link.ask(ABORT)[0] == STATUS
+    assert starts(wire) == 0
+    controller.shell("controller status", r"store: NONE, 0 of 0 bytes")
 
 
 def test_a_client_over_websocket(
