@@ -416,6 +416,13 @@ def test_root_mode_needs_the_button(
         r"record 2: 2031-05-06T07:\d\d:\d\dZ: unsigned image released to "
         rf"{address}, SHA-256 {digest}\.\.\.\s+records: 2\b",
     )
+    # More than are told without a look at the bus.
+    for word, kind in [("allow", "DowngradeAllowed"), ("refuse", "DowngradeForbidden")] * 4:
+        controller.shell(f"controller root downgrade {word}", f"on record: {kind}")
+    told = controller.shell("controller root records", r"record 1: [\s\S]*?\nrecords: 10\b")[0]
+    assert re.findall(r"record (\d+): .*: downgrades", told) == [str(number) for number in range(3, 11)], told
+    # The console's thread has had its turn, and all that waits for the controller as well.
+    assert "> record" in told
     controller.shell("controller root off", r"waits for")
     controller.shell("controller root confirm", r"on record: RootDisabled")
     assert push(rekindle, images.make("1.0.1", key=stranger), address).exit_code == REFUSED

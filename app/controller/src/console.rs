@@ -5,7 +5,7 @@
 
 use fusain::Address;
 use fusain::relay::RosterEntry;
-use rekindle_relay::{Event, RootError};
+use rekindle_relay::{AuditReader, Event, RootError};
 use rekindle_session::appliance;
 use rekindle_session::receiver::Event as Update;
 use rekindle_zephyr::relay::Controller;
@@ -43,8 +43,15 @@ fn stack() {
     printkln!("controller: {} bytes of stack to spare", system::stack_unused());
 }
 
+/// The record of root mode that is being told, a few entries in each turn of the loop.
+#[derive(Default)]
+pub(crate) struct Telling {
+    reader: AuditReader,
+    told: u32,
+}
+
 /// Does what somebody at the console wants.
-pub(crate) fn command(controller: &mut Controller, word: u32) {
+pub(crate) fn command(controller: &mut Controller, telling: &mut Option<Telling>, word: u32) {
     let now_ms = system::uptime_ms();
     match word {
         word::STATUS => status(controller),
@@ -55,7 +62,7 @@ pub(crate) fn command(controller: &mut Controller, word: u32) {
         }
         word::DOWNGRADE_ON => switched("downgrades allowed", controller.core().root_downgrade(true)),
         word::DOWNGRADE_OFF => switched("downgrades refused", controller.core().root_downgrade(false)),
-        word::RECORDS => records(controller),
+        word::RECORDS => *telling = Some(Telling::default()),
         _ => {}
     }
 }
@@ -112,20 +119,23 @@ fn devices(controller: &mut Controller) {
     printkln!("devices: {}", count);
 }
 
-/// What is on record about root mode.
-fn records(controller: &mut Controller) {
-    let mut count = 0_u32;
-    controller.records(|record| {
-        count = count.saturating_add(1);
+/// Goes on telling what is on record about root mode, if somebody wants that.
+pub(crate) fn tell_records(controller: &mut Controller, telling: &mut Option<Telling>) {
+    let Some(Telling { reader, told }) = telling else { return };
+    let more = controller.records(reader, |record| {
+        *told = told.saturating_add(1);
         let (what, when) = (record.kind.words(), record.when());
         if record.address == Address::BROADCAST {
-            printkln!("record {}: {}: {}", count, when, what);
+            printkln!("record {}: {}: {}", told, when, what);
             return;
         }
         let digest = record.digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
-        printkln!("record {}: {}: {} to {}, SHA-256 {:016x}...", count, when, what, record.address, digest);
+        printkln!("record {}: {}: {} to {}, SHA-256 {:016x}...", told, when, what, record.address, digest);
     });
-    printkln!("records: {}", count);
+    if !more {
+        printkln!("records: {}", told);
+        *telling = None;
+    }
 }
 
 pub(crate) fn event(event: &Event) {

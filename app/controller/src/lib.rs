@@ -46,10 +46,12 @@ extern "C" fn rust_main() {
     };
     console::booted(&mut controller);
     let mut console = Console;
+    let mut telling = None;
     loop {
         if let Some(word) = system::take_word() {
-            console::command(&mut controller, word);
+            console::command(&mut controller, &mut telling, word);
         }
+        console::tell_records(&mut controller, &mut telling);
         controller.turn(&mut console);
     }
 }

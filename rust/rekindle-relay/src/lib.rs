@@ -57,5 +57,5 @@ pub use controller::{Event, Output, Relay};
 pub use meta::AUDIT_MAX;
 pub use policy::{Approved, KEYS_MAX, Keys, Release, Target, TrustedKey};
 pub use port::{File, Port, STORE_MAX, StoreFault, StoreOp};
-pub use record::{AuditKind, AuditRecord, When};
+pub use record::{AuditKind, AuditReader, AuditRecord, When};
 pub use root::{CONFIRM_MS, RootError, RootMode};

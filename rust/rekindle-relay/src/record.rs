@@ -10,8 +10,10 @@ use core::fmt;
 use fusain::relay::{Cause, RosterOutcome, Stage};
 use fusain::{Address, Mode, Version};
 
+use crate::meta::AUDIT_MAX;
 use crate::roster::Device;
 use crate::session::Session;
+use crate::{File, StoreOp};
 
 /// First bytes of the state file; the last one is the version of the format.
 const MAGIC: [u8; 4] = *b"RKR1";
@@ -23,6 +25,9 @@ pub(crate) const ENTRY_LEN: usize = 72;
 pub(crate) const TAIL_LEN: usize = 4;
 /// Length of an audit record in bytes.
 pub(crate) const AUDIT_LEN: usize = 64;
+/// The same, as a store has it.
+const RECORD: u32 = 64;
+const _: () = assert!(RECORD as usize == AUDIT_LEN);
 
 /// A CRC-32 (ISO-HDLC, as in zlib) over bytes that come in parts, bit by bit: a table costs a kilobyte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,6 +330,48 @@ impl AuditRecord {
     }
 }
 
+/// Reads what is on record about root mode, the oldest first and one record after the other: there may be hundreds, and
+/// whoever shows them has other work to do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditReader {
+    /// `None`: it has read all of them.
+    file: Option<File>,
+    nth: u32,
+}
+
+impl AuditReader {
+    /// Before the first record.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { file: Some(File::AuditOld), nth: 0 }
+    }
+
+    /// What is to be read of the store for [`take`](Self::take); `None` at the end.
+    #[must_use]
+    pub const fn next_read(&self) -> Option<StoreOp<'static>> {
+        let Some(file) = self.file else { return None };
+        // At most AUDIT_MAX records.
+        Some(StoreOp::Read { file, offset: self.nth.saturating_mul(RECORD), len: RECORD })
+    }
+
+    /// The record that was read. With none, because the file has ended or cannot be read, it goes on with the next file.
+    pub fn take(&mut self, read: Option<&[u8]>) -> Option<AuditRecord> {
+        let record = read.and_then(AuditRecord::decode);
+        self.nth = self.nth.saturating_add(1);
+        if record.is_none() || self.nth >= AUDIT_MAX {
+            self.file = if self.file == Some(File::AuditOld) { Some(File::Audit) } else { None };
+            self.nth = 0;
+        }
+        record
+    }
+}
+
+impl Default for AuditReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// When something was put on record: the date where the controller knew it (RFC 3339, UTC), or else the boot and the
 /// time since then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -434,6 +481,43 @@ mod tests {
             assert_eq!(AuditRecord::decode(&bad), None, "byte {at}");
         }
         assert_eq!(AuditRecord::decode(&bytes[..63]), None);
+    }
+
+    #[test]
+    fn records_are_read_one_at_a_time_from_both_files() {
+        let record = |uptime_ms| AuditRecord {
+            kind: AuditKind::RootEnabled,
+            unix_s: None,
+            boot: 0,
+            uptime_ms,
+            digest: [0; 32],
+            address: Address::BROADCAST,
+        };
+        let file = |from: u64, to: u64| -> std::vec::Vec<u8> {
+            (from..to).flat_map(|n| record(n).encode()).collect()
+        };
+        let list = |old: &[u8], new: &[u8]| {
+            let mut reader = AuditReader::new();
+            let (mut reads, mut found) = (0, std::vec::Vec::new());
+            while let Some(op) = reader.next_read() {
+                let StoreOp::Read { file, offset, len } = op else { panic!("{op:?}") };
+                let (bytes, at) = (if file == File::AuditOld { old } else { new }, offset as usize);
+                let read = bytes.get(at..bytes.len().min(at + len as usize));
+                let record = reader.take(read);
+                found.extend(record.map(|record| record.uptime_ms));
+                reads += 1;
+                assert!(reads <= 2 * AUDIT_MAX, "it does not end");
+            }
+            assert_eq!((reader.next_read(), reader.take(None)), (None, None));
+            found
+        };
+        let (most, all) = (u64::from(AUDIT_MAX), |n: u64| (0..n).collect::<std::vec::Vec<_>>());
+        assert_eq!(list(&file(0, most), &file(most, 2 * most)), all(2 * most));
+        assert_eq!(list(&file(0, most), &file(most, most + 3)), all(most + 3));
+        assert_eq!(list(&[], &file(0, 2)), all(2));
+        assert_eq!(list(&[], &[]), all(0));
+        // A record that was cut off, and one that cannot be read, end their file.
+        assert_eq!(list(&file(0, 2)[..100], &file(1, 3)), all(3));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use core::mem::MaybeUninit;
 use fusain::{Address, ApplianceState, DeviceAnnounce};
 use mcuboot_image::key::PublicKey;
 use rekindle_relay::{
-    AUDIT_MAX, AuditRecord, Config, ConfigError, Event, File, KEYS_MAX, Keys, LinkConfig, Output, Port,
-    Relay, Routing, StoreOp, Target, TrustedKey,
+    AuditReader, AuditRecord, Config, ConfigError, Event, KEYS_MAX, Keys, LinkConfig, Output, Port, Relay,
+    Routing, Target, TrustedKey,
 };
 use rekindle_session::appliance::{self, Status};
 use rekindle_session::sender;
@@ -43,6 +43,8 @@ const OUTPUTS_A_TURN: usize = 32;
 /// Longest sleep in milliseconds, and the longest while something waits for a connection.
 const PAUSE_MS: u64 = 100;
 const FLUSH_MS: u64 = 10;
+/// Records of root mode that are told in one turn: at 115200 Bd a console takes less than 0.1 s for them.
+const RECORDS_A_TURN: usize = 8;
 /// Bytes of the bus that are taken in one turn.
 const BYTES_A_TURN: usize = 2_048;
 /// A public key in DER is no longer than this.
@@ -192,17 +194,17 @@ impl Controller {
         ffi::rekindle_clients_stack_unused()
     }
 
-    /// Everything that is on record about root mode, the oldest first, until the store ends or fails.
-    pub fn records(&mut self, mut take: impl FnMut(&AuditRecord)) {
-        let len = u32::try_from(AuditRecord::LEN).unwrap_or(0);
-        for file in [File::AuditOld, File::Audit] {
-            for nth in 0..AUDIT_MAX {
-                let offset = nth.saturating_mul(len);
-                let read = self.store.perform(&StoreOp::Read { file, offset, len });
-                let Some(record) = read.ok().and_then(AuditRecord::decode) else { break };
-                take(&record);
+    /// The next few records of root mode. Between two calls a [`turn`](Self::turn) is due, for bus and clients wait.
+    /// False when there are no more.
+    pub fn records(&mut self, reader: &mut AuditReader, mut tell: impl FnMut(&AuditRecord)) -> bool {
+        for _ in 0..RECORDS_A_TURN {
+            let Some(op) = reader.next_read() else { return false };
+            if let Some(record) = reader.take(self.store.perform(&op).ok()) {
+                tell(&record);
             }
         }
+        system::feed_watchdog();
+        true
     }
 
     /// One turn of the controller's loop: everything that can be done now, then a short sleep.
