@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts several images into one UF2 file, each at its own address.
 
-    combined_uf2.py OUTPUT ADDRESS:FILE...
+    combined_uf2.py OUTPUT ADDRESS:FILE... [--blank ADDRESS:SIZE]
 
 Zephyr's own UF2 of an application is unsigned and starts where MCUboot belongs. This one
 holds MCUboot and the signed image, so that a board that is a USB drive in its boot ROM
 (Raspberry Pi Pico 2) gets both by one copy. Only flash that holds one of the images is
-written: what lies in other sectors, settings above all, stays.
+written, and what is to be blank: what lies in other sectors, settings above all, stays.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ BLOCK = 512
 DATA_FIELD = 476
 # What the boot ROM programs at once; a block must be one whole page.
 PAGE = 256
+# What it erases at once, before it programs the first page of it.
+SECTOR = 4096
 ERASED = b"\xff"
 HEADER = struct.Struct("<8I")
 
@@ -93,18 +95,30 @@ def parse_piece(text: str) -> Piece:
     return Piece(int(address, 0), Path(path).read_bytes())
 
 
+def parse_blank(text: str) -> Piece:
+    """Flash as it is after an erase; whole sectors, for the boot ROM erases no less."""
+    address, size = (int(number, 0) for number in text.split(":"))
+    if address % SECTOR or size % SECTOR or size <= 0:
+        raise ValueError(f"{text} is no number of whole sectors")
+    return Piece(address, ERASED * size)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("pieces", nargs="+", type=parse_piece, metavar="ADDRESS:FILE")
+    parser.add_argument(
+        "--blank", action="append", default=[], type=parse_blank, metavar="ADDRESS:SIZE", help="sectors to erase"
+    )
     arguments = parser.parse_args()
+    pieces = arguments.pieces + arguments.blank
     try:
-        uf2 = encode(arguments.pieces)
+        uf2 = encode(pieces)
     except ValueError as error:
         print(f"{arguments.output}: {error}", file=sys.stderr)
         return 1
     arguments.output.write_bytes(uf2)
-    for piece in arguments.pieces:
+    for piece in pieces:
         print(f"{arguments.output.name}: {len(piece.content)} bytes at {piece.address:#010x}")
     return 0
 

@@ -16,6 +16,7 @@ from combined_uf2 import PAGE, Piece, decode, encode
 
 BOOTLOADER = 0x10000000
 SLOT = 0x10010000
+FILES = 0x101C0000
 
 
 def some_bytes(size: int) -> bytes:
@@ -66,20 +67,35 @@ class CombinedUf2(unittest.TestCase):
         with self.assertRaises(ValueError):
             decode(uf2, family=0xE48BFF57)
 
+    def run_program(self, directory: str, contents: dict[int, bytes], *options: str) -> list[Piece]:
+        arguments = []
+        for address, content in contents.items():
+            path = Path(directory, f"{address:x}.bin")
+            path.write_bytes(content)
+            arguments.append(f"{address:#x}:{path}")
+        output = Path(directory, "out.uf2")
+        program = [sys.executable, combined_uf2.__file__, str(output), *arguments, *options]
+        subprocess.run(program, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return decode(output.read_bytes())
+
     def test_the_program_writes_what_it_was_given(self):
+        contents = {BOOTLOADER: some_bytes(5000), SLOT: some_bytes(7001)}
         with tempfile.TemporaryDirectory() as directory:
-            contents = {BOOTLOADER: some_bytes(5000), SLOT: some_bytes(7001)}
-            arguments = []
-            for address, content in contents.items():
-                path = Path(directory, f"{address:x}.bin")
-                path.write_bytes(content)
-                arguments.append(f"{address:#x}:{path}")
-            output = Path(directory, "out.uf2")
-            program = [sys.executable, combined_uf2.__file__, str(output), *arguments]
-            subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
-            for piece in decode(output.read_bytes()):
-                content = contents[piece.address]
-                self.assertEqual(piece.content[: len(content)], content)
+            pieces = self.run_program(directory, contents)
+        self.assertEqual([piece.address for piece in pieces], list(contents))
+        for piece in pieces:
+            content = contents[piece.address]
+            self.assertEqual(piece.content[: len(content)], content)
+
+    def test_what_is_to_be_blank_is_written_as_erased_and_nothing_beside_it(self):
+        contents = {BOOTLOADER: some_bytes(5000), SLOT: some_bytes(7001)}
+        with tempfile.TemporaryDirectory() as directory:
+            *_, blank = self.run_program(directory, contents, "--blank", f"{FILES:#x}:8192")
+            self.assertEqual(blank, Piece(FILES, b"\xff" * 8192))
+            # The boot ROM would erase what lies beside it; and an image is not to be erased.
+            for other in (f"{FILES + PAGE:#x}:8192", f"{FILES:#x}:4095", f"{FILES:#x}:0", f"{SLOT:#x}:4096"):
+                with self.subTest(blank=other), self.assertRaises(subprocess.CalledProcessError):
+                    self.run_program(directory, contents, "--blank", other)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 from machine import Build, Machine
+from rekindle import ROOT
+
+sys.path.append(str(ROOT / "scripts/lib"))
+from combined_uf2 import ERASED, SECTOR, decode  # noqa: E402
 
 TCP, WEB = 4850, 80
 
@@ -53,3 +58,14 @@ class Controller(Machine):
         with self.flash_path.open("r+b") as flash:
             flash.seek(partition.offset + partition.size - len(content))
             flash.write(content)
+
+    def factory_flash(self) -> None:
+        """Puts combined.uf2 into the flash, while the machine is off, as a board's boot ROM does: whole sectors
+        are erased, others stay."""
+        assert not self.running
+        base = int(self.build.config["CONFIG_FLASH_BASE_ADDRESS"], 0)
+        pieces = decode((self.build.directory / "combined.uf2").read_bytes())
+        with self.flash_path.open("r+b") as flash:
+            for piece in pieces:
+                flash.seek(piece.address - base)
+                flash.write(piece.content.ljust(-(-len(piece.content) // SECTOR) * SECTOR, ERASED))

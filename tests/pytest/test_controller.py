@@ -381,6 +381,37 @@ def test_every_stack_has_room_under_load(
         assert left >= 256
 
 
+def turn_root_mode_on(controller: Controller) -> None:
+    """Boots the controller with the button held, and confirms."""
+    controller.power_off()
+    controller.write_flash_end("boot", ROOT_MARK)
+    controller.power_on()
+    controller.wait_ready()
+    controller.shell("controller root confirm", r"on record: RootEnabled")
+    controller.shell("controller status", r"root mode: ON")
+
+
+def test_a_factory_flash_ends_root_mode(
+    wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
+):
+    address = address_of(controller)
+    turn_root_mode_on(controller)
+    controller.power_off()
+    controller.write_flash_end("boot", bytes(len(ROOT_MARK)))
+    kept = {name: controller.read_flash(name) for name in ("storage", "journal")}
+    controller.factory_flash()
+    assert {name: controller.read_flash(name) for name in kept} == kept
+    controller.power_on()
+    controller.wait_ready()
+    assert address_of(controller) == address
+    controller.shell("controller status", r"root mode: off, downgrades off\s+record of root mode: 0 entries")
+    controller.shell("controller root confirm", r"nothing waits for a confirmation")
+    # The rest works as on the first day.
+    image = images.make("1.0.0")
+    assert push(rekindle, image, address_of(appliances[0])).done["completion"] == "confirmed"
+    assert runs(appliances[0], image)
+
+
 def test_root_mode_needs_the_button(
     wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller, tmp_path: Path
 ):
