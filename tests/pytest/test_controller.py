@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from bus import ABORT, DATA, INVALID, QUERY, REJECT, STATUS, Bus
+from bus import ABORT, ACTIVATE, DATA, INVALID, QUERY, REJECT, STATUS, VERIFY, Bus
 from bus import PING as PING_REQUEST
 from bus import START as OTA_START
 from cryptography.hazmat.primitives import serialization
@@ -30,8 +30,8 @@ START = bytes([0x82, 0x18, 0x40])
 ROOT_MARK = b"root button held"
 # What the appliances on the bus are (tests/controller/prj.conf).
 PRODUCT = ("--vid", "example.com", "--cid", "heater")
-# The code of a refusal.
-IMAGE_TOO_LARGE = 11
+# Codes of refusals.
+IMAGE_TOO_LARGE, SIGNATURE_INVALID, VERSION_DOWNGRADE = 11, 12, 13
 # The extension's question who somebody is, and its answer.
 EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
@@ -506,6 +506,58 @@ def test_the_controller_updates_itself(
     assert result.done["completion"] == "confirmed", result
     assert runs(controller, image)
     assert status(rekindle, address)["info"]["version"] == "9.1.0"
+
+
+def test_what_the_controller_does_not_take_for_itself(
+    alone: Controller, rekindle: Rekindle, controller_build: Build, tmp_path: Path
+):
+    """It is refused by name, before anything is rebooted; root mode is for what goes to appliances."""
+    address = address_of(alone)
+    before = alone.read_flash("slot0")
+    # Sound in every respect but that it cannot run.
+    body = bytes(controller_build.header_size) + bytes(range(256)) * 8
+
+    def make(name: str, version: str, key: Path | None = None) -> Path:
+        return sign(controller_build, tmp_path / name, body, version, key=key)
+
+    older, strange = make("older", "0.0.9"), make("strange", "1.0.0", make_key(tmp_path / "stranger.pem"))
+    refused = [
+        (older, "version is a downgrade"),
+        (make("unsigned", "1.0.0", UNSIGNED), "signature invalid"),
+        (strange, "signature invalid"),
+    ]
+    good = make("good", "1.0.0").read_bytes()
+    # Named by the right key, but with another value: the last byte is that of the signature.
+    forged = good[:-1] + bytes([good[-1] ^ 1])
+    codes = [
+        (older.read_bytes(), VERSION_DOWNGRADE),
+        (strange.read_bytes(), SIGNATURE_INVALID),
+        (forged, SIGNATURE_INVALID),
+    ]
+
+    def check() -> None:
+        for image, reason in refused:
+            assert refusal(push(rekindle, image, address)) == ("OTA_VERIFY", reason)
+        # Nothing of it is left that could be activated.
+        with Bus(alone.clients_port, address) as link:
+            for image, code in codes:
+                link.upload(image)
+                said, fields = link.ask(VERIFY)
+                assert (said, fields[2]) == (INVALID, code), fields
+                assert link.ask(ACTIVATE, {0: 0})[0] == REJECT
+        told = status(rekindle, address)
+        assert (told["info"]["version"], told["outcome"]["outcome"]) == ("0.1.0", "NONE"), told
+        assert alone.read_flash("slot0") == before
+
+    check()
+    # The arithmetic of a signature is what takes most of the stack.
+    spare = int(alone.shell("controller status", r"controller: (\d+) bytes of stack to spare")[1])
+    assert spare >= 1024
+    turn_root_mode_on(alone)
+    alone.shell("controller root downgrade allow", r"on record: DowngradeAllowed")
+    check()
+    # Its boots are those of the test.
+    assert alone.console().count("controller: address") == alone.power_cycles
 
 
 def test_an_image_of_the_controller_that_nobody_reaches_is_reverted_and_told(
