@@ -296,6 +296,17 @@ def receive_all(connection: socket.socket) -> bytes:
     return received
 
 
+def has_ended(connection: socket.socket) -> bool:
+    """Whether the other side has ended a connection over which nothing came."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def test_a_websocket_is_closed_in_order(alone: Controller):
     # Behind more answers than a connection takes at once.
     with alone.connect_web() as link:
@@ -344,6 +355,39 @@ def test_idle_connections_leave_room_for_others(
     assert time.monotonic() - began < 5
     time.sleep(12)
     assert status(rekindle, address)["info"]["version"] == "0.1.0"
+    for connection in idle:
+        connection.close()
+
+
+def test_two_hundred_idle_connections_keep_nobody_from_their_work(
+    wire: Wire, appliances: list[Machine], images: Images, rekindle: Rekindle, controller: Controller
+):
+    """More than there is room for, all of them kept open, while an update goes on and another client asks."""
+    own, address = address_of(controller), address_of(appliances[0])
+    running = rekindle.begin("push", images.make("1.0.0"), "--to", rekindle.url, "--address", address)
+    controller.wait_console(r"store: receiving")
+    idle: list[socket.socket] = []
+    waits = []
+    with Bus(controller.clients_port, own) as link:
+        for _ in range(200):
+            idle.append(controller.connect())
+            began = time.monotonic()
+            link.send(EXTENSION, INFO_REQUEST)
+            link.wait(EXTENSION)
+            waits.append(time.monotonic() - began)
+    print(f"each was answered within {max(waits):.2f} s, half of them within {sorted(waits)[100]:.2f} s")
+    assert max(waits) < 5
+    result = running.finish()
+    assert result.exit_code == DONE, result
+    assert result.done["completion"] == "confirmed", result
+    assert runs(appliances[0], images.directory / "1.0.0.signed.bin")
+    # Somebody new comes in while the idle ones are there, who have said nothing for so long.
+    turned_away = sum(has_ended(connection) for connection in idle)
+    print(f"{turned_away} were turned away")
+    assert turned_away >= 150
+    assert status(rekindle, address)["info"]["version"] == "1.0.0"
+    assert status(rekindle, own)["info"]["version"] == "0.1.0"
+    assert controller.console().count("controller: address") == 1
     for connection in idle:
         connection.close()
 
