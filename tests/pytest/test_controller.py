@@ -727,7 +727,7 @@ def test_cuts_while_an_image_comes_cost_a_checkpoint_each_and_nothing_of_it_goes
     tmp_path: Path,
 ):
     body = appliance_build.unsigned_image.read_bytes() + rng.randbytes(150_000)
-    image = sign(appliance_build, tmp_path / "1.0.0", body, "1.0.0")
+    image = sign(appliance_build, tmp_path / "1.0.0", body, "1.0.0", *PRODUCT)
     size = image.stat().st_size
     address = address_of(appliances[0])
     # A frame at a time, so that what comes between the moment chosen and the cut is little.
