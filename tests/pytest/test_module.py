@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The module's CMake: for applications in C which Rust target, which toolchain, what is rebuilt; for a controller what
-does not go with root mode."""
+does not go with root mode; for every sysbuild whose configuration has the last word, and which keys it may not trust."""
 
 from __future__ import annotations
 
@@ -39,11 +39,18 @@ TARGETS = {
 }
 
 
-def run_script(directory: Path, text: str, **environment: str) -> subprocess.CompletedProcess:
+def run_script(
+    directory: Path, text: str, *definitions: str, **environment: str
+) -> subprocess.CompletedProcess:
     script = directory / "probe.cmake"
     script.write_text(text)
     return subprocess.run(
-        ["cmake", "-P", script], capture_output=True, text=True, check=False, env=environment or None
+        ["cmake", *(f"-D{definition}" for definition in definitions), "-P", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=directory,
+        env=environment or None,
     )
 
 
@@ -192,3 +199,209 @@ def test_root_mode_is_out_of_a_networks_reach(tmp_path: Path, way: str, what: st
         assert run_script(tmp_path, root + console + include).returncode == 0
     without = "set(CONFIG_REKINDLE_CONTROLLER_ROOT_NONE y)\n"
     assert run_script(tmp_path, without + reached + include).returncode == 0
+
+
+# What an application has beside its sources, what is said on the command line, and what comes of it.
+SYSBUILD = ROOT / "sysbuild"
+ED25519 = "SB_CONFIG_BOOT_SIGNATURE_TYPE_ED25519=y\n"
+P256 = "# SB_CONFIG_BOOT_SIGNATURE_TYPE_RSA=y\nSB_CONFIG_BOOT_SIGNATURE_TYPE_ECDSA_P256=y\n"
+PRODUCT = 'SB_CONFIG_BOOT_SIGNATURE_KEY_FILE="/secure/product.pem"\n'
+
+
+def configure(directory: Path, files: dict[str, str], *said: str) -> dict[str, str]:
+    """Includes rekindle.cmake for an application with these files, in a copy that has its keys already, so that
+    none is made."""
+    house = directory / "rekindle"
+    shutil.copytree(SYSBUILD, house / "sysbuild", dirs_exist_ok=True)
+    (house / "keys").mkdir(exist_ok=True)
+    for key in ["project.pem", "project-ed25519.pem"]:
+        (house / "keys" / key).touch()
+    application = directory / "application"
+    for name, text in files.items():
+        (application / name).parent.mkdir(parents=True, exist_ok=True)
+        (application / name).write_text(text)
+    results = ["SB_CONF_FILE", "SB_EXTRA_CONF_FILE", "mcuboot_EXTRA_CONF_FILE"]
+    done = run_script(
+        directory,
+        f"set(APP_DIR {application})\n"
+        + f"include({house}/sysbuild/rekindle.cmake)\n"
+        + "".join(f'message("{name}=${{{name}}}")\n' for name in results),
+        *said,
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(line.partition("=")[::2] for line in done.stderr.splitlines() if "=" in line)
+    found = {name: found[name].replace(f"{directory}/", "").strip(";") for name in results}
+    found["stdout"] = done.stdout
+    key_file = directory / "rekindle/signing_key.conf"
+    found["key"] = key_file.read_text().replace(f"{directory}/", "") if key_file.exists() else ""
+    return found
+
+
+def test_without_files_of_its_own_an_application_gets_the_repositorys(tmp_path: Path):
+    found = configure(tmp_path, {"prj.conf": ""})
+    assert found["SB_CONF_FILE"] == "rekindle/sysbuild/sysbuild.conf"
+    assert found["mcuboot_EXTRA_CONF_FILE"] == "rekindle/sysbuild/mcuboot.conf"
+    assert found["key"] == 'SB_CONFIG_BOOT_SIGNATURE_KEY_FILE="rekindle/keys/project.pem"\n'
+    assert found["SB_EXTRA_CONF_FILE"] == "rekindle/signing_key.conf"
+
+
+def test_an_applications_own_files_come_last(tmp_path: Path):
+    files = {"sysbuild.conf": PRODUCT, "sysbuild/mcuboot.conf": "", "sysbuild/mcuboot/prj.conf": ""}
+    found = configure(tmp_path, files, "mcuboot_EXTRA_CONF_FILE=more.conf", "REKINDLE_RECOVERY=ON")
+    assert found["SB_CONF_FILE"] == "rekindle/sysbuild/sysbuild.conf;application/sysbuild.conf"
+    assert found["mcuboot_EXTRA_CONF_FILE"] == (
+        "rekindle/sysbuild/mcuboot.conf;rekindle/sysbuild/recovery.conf;application/sysbuild/mcuboot/prj.conf;"
+        "application/sysbuild/mcuboot.conf;more.conf"
+    )
+    # A key that is named there is the key.
+    assert found["key"] == "" and "signing_key.conf" not in found["SB_EXTRA_CONF_FILE"]
+    assert 'signed with "/secure/product.pem", as sysbuild' in found["stdout"]
+
+
+def test_a_suffix_finds_the_file_of_that_name(tmp_path: Path):
+    files = {"sysbuild.conf": "", "sysbuild_desk.conf": "", "sysbuild/mcuboot.conf": ""}
+    found = configure(tmp_path, files, "FILE_SUFFIX=desk")
+    assert found["SB_CONF_FILE"] == "rekindle/sysbuild/sysbuild.conf;application/sysbuild_desk.conf"
+    assert found["mcuboot_EXTRA_CONF_FILE"].endswith(";application/sysbuild/mcuboot.conf")
+
+
+def test_a_file_given_by_name_takes_the_place_of_both(tmp_path: Path):
+    files = {"sysbuild.conf": "", "other.conf": P256}
+    found = configure(tmp_path, files, "SB_CONF_FILE=other.conf")
+    assert found["SB_CONF_FILE"] == "other.conf"
+    assert "project.pem" in found["key"]
+    found = configure(tmp_path, {"other.conf": PRODUCT}, "SB_CONF_FILE=other.conf")
+    assert "signing_key.conf" not in found["SB_EXTRA_CONF_FILE"]
+
+
+def test_what_was_added_before_is_not_added_again(tmp_path: Path):
+    # As the cache has it at the next configure, when the application has got a file and recovery is off again.
+    house = tmp_path / "rekindle/sysbuild"
+    ours = f"{house}/mcuboot.conf;{house}/recovery.conf"
+    found = configure(
+        tmp_path,
+        {"sysbuild.conf": "", "sysbuild/mcuboot.conf": ""},
+        f"SB_CONF_FILE={house}/sysbuild.conf",
+        f"REKINDLE_SB_CONF_FILE={house}/sysbuild.conf",
+        f"REKINDLE_MCUBOOT_CONF_FILE={ours}",
+        f"mcuboot_EXTRA_CONF_FILE={ours};more.conf",
+    )
+    assert found["SB_CONF_FILE"] == "rekindle/sysbuild/sysbuild.conf;application/sysbuild.conf"
+    assert found["mcuboot_EXTRA_CONF_FILE"] == (
+        "rekindle/sysbuild/mcuboot.conf;application/sysbuild/mcuboot.conf;more.conf"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "said", "key"),
+    [
+        (ED25519, [], "keys/project-ed25519.pem"),
+        (ED25519 + P256, [], "keys/project.pem"),
+        ("", ["SB_CONFIG_BOOT_SIGNATURE_TYPE_ED25519=y"], "keys/project-ed25519.pem"),
+        ("", ["CLI_SB_CONFIG_BOOT_SIGNATURE_TYPE_ED25519=y"], "keys/project-ed25519.pem"),
+        # No key of ours would do.
+        ("SB_CONFIG_BOOT_SIGNATURE_TYPE_RSA=y\n", [], None),
+        (PRODUCT, ["REKINDLE_SIGNING_KEY=/desk.pem"], '"/desk.pem"'),
+        ("", ["SB_CONFIG_BOOT_SIGNATURE_KEY_FILE=/desk.pem", "REKINDLE_SIGNING_KEY=/env.pem"], None),
+        ("", ["CLI_SB_CONFIG_BOOT_SIGNATURE_KEY_FILE=/desk.pem"], None),
+    ],
+)
+def test_which_key_signs(tmp_path: Path, own: str, said: list[str], key: str | None):
+    found = configure(tmp_path, {"sysbuild.conf": own}, *said)
+    if key is None:
+        assert found["key"] == "" and found["SB_EXTRA_CONF_FILE"] == ""
+    else:
+        assert key in found["key"] and found["SB_EXTRA_CONF_FILE"].endswith("signing_key.conf")
+
+
+def test_an_existing_application_keeps_its_configuration(tmp_path: Path):
+    # docs/c-application.md, with a sysbuild.conf and a fragment for MCUboot of the application's own.
+    application, result = tmp_path / "heater", tmp_path / "build"
+    shutil.copytree(Path(os.environ["ZEPHYR_BASE"]) / "samples/hello_world", application)
+    key = KEYS / "p256.pem"
+    (application / "sysbuild").mkdir()
+    (application / "sysbuild/CMakeLists.txt").write_text(
+        f"include({SYSBUILD}/rekindle.cmake)\n"
+        "find_package(Sysbuild REQUIRED HINTS $ENV{ZEPHYR_BASE})\nproject(sysbuild LANGUAGES)\n"
+    )
+    (application / "prj.conf").write_text(
+        "CONFIG_REKINDLE=y\nCONFIG_SETTINGS=y\nCONFIG_NVS=y\nCONFIG_REKINDLE_BOOT_MAX_SECTORS=128\n"
+    )
+    (application / "sysbuild.conf").write_text(
+        f'SB_CONFIG_MCUBOOT_MODE_OVERWRITE_ONLY=y\nSB_CONFIG_BOOT_SIGNATURE_KEY_FILE="{key}"\n'
+    )
+    (application / "sysbuild/mcuboot.conf").write_text("CONFIG_BOOT_MAX_IMG_SECTORS=128\n")
+    done = subprocess.run(
+        ["cmake", "-S", Path(os.environ["ZEPHYR_BASE"]) / "share/sysbuild", "-B", result, "-G", "Ninja"]
+        + [f"-DAPP_DIR={application}", "-DBOARD=mps2/an521/cpu0/mcuboot"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    mcuboot = Build.read_config(result / "mcuboot/zephyr/.config")
+    assert mcuboot["CONFIG_BOOT_UPGRADE_ONLY"] == "y"
+    assert mcuboot["CONFIG_BOOT_MAX_IMG_SECTORS"] == "128"
+    assert mcuboot["CONFIG_BOOT_SIGNATURE_KEY_FILE"] == str(key)
+    heater = Build.read_config(result / "heater/zephyr/.config")
+    assert heater["CONFIG_MCUBOOT_SIGNATURE_KEY_FILE"] == str(key)
+
+
+def check_key(directory: Path, key: str, image: str = "", said: str = "REKINDLE_DEMO_KEY=OFF"):
+    """Asks the gate about sysbuild's key and that of an image."""
+    (directory / "mcuboot").mkdir(exist_ok=True)
+    shutil.copy(KEYS / "p256.pem", directory / "mcuboot/root-ec-p256.pem")
+    (directory / "app").mkdir(exist_ok=True)
+    return run_script(
+        directory,
+        f"""
+set(ZEPHYR_MCUBOOT_MODULE_DIR {directory}/mcuboot)
+set(APP_DIR {directory}/app)
+set(WEST_TOPDIR {directory})
+function(sysbuild_get variable)
+  if(ARGN MATCHES "CONFIG_MCUBOOT_SIGNATURE_KEY_FILE")
+    set(${{variable}} [==[{image}]==] PARENT_SCOPE)
+  endif()
+endfunction()
+set(SB_CONFIG_BOOT_SIGNATURE_KEY_FILE [==[{key}]==])
+include({SYSBUILD}/demo_key.cmake)
+rekindle_check_signing_key(app)
+""",
+        said,
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "{}/mcuboot/root-ec-p256.pem",
+        '"{}/mcuboot/root-ec-p256.pem"',
+        '"${{ZEPHYR_MCUBOOT_MODULE_DIR}}/root-ec-p256.pem"',
+        "@ZEPHYR_MCUBOOT_MODULE_DIR@/root-ec-p256.pem",
+        # Relative to the bootloader, to the workspace, to the application.
+        "root-ec-p256.pem",
+        "mcuboot/root-ec-p256.pem",
+        "../mcuboot/root-ec-p256.pem",
+        "copy.pem",
+        "rewrapped.pem",
+    ],
+)
+def test_a_demo_key_stops_the_build_however_it_is_spelled(tmp_path: Path, key: str):
+    (tmp_path / "app").mkdir()
+    content = (KEYS / "p256.pem").read_text()
+    (tmp_path / "app/copy.pem").write_text(content)
+    (tmp_path / "app/rewrapped.pem").write_text("a remark\n" + content.replace("\n", "\r\n") + "\n")
+    key = key.format(tmp_path)
+    for where in [{"key": key}, {"key": "", "image": key}]:
+        refused = check_key(tmp_path, **where)
+        assert refused.returncode != 0 and "demo key. It is public" in " ".join(refused.stderr.split())
+        taken = check_key(tmp_path, **where, said="REKINDLE_DEMO_KEY=ON")
+        assert taken.returncode == 0 and "PUBLIC DEMO KEY" in taken.stderr
+
+
+@pytest.mark.parametrize("key", ["", "own.pem", "{}/app/own.pem", "nowhere.pem"])
+def test_any_other_key_passes(tmp_path: Path, key: str):
+    (tmp_path / "app").mkdir()
+    shutil.copy(KEYS / "ed25519.pem", tmp_path / "app/own.pem")
+    passed = check_key(tmp_path, key.format(tmp_path), image=key.format(tmp_path))
+    assert passed.returncode == 0 and passed.stderr == ""
