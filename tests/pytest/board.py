@@ -27,6 +27,9 @@ class Wiring:
     baud: int
     runner: str | None
     device_id: str | None
+    product: str | None
+    # What else the runner is told.
+    runner_params: tuple[str, ...]
     # Where the command line finds the device: serial:///dev/ttyUSB0?baud=115200
     link: str
     # Programs called with `on` or `off`; with a file, an address and a length; with nothing.
@@ -45,11 +48,34 @@ class Wiring:
             baud=config.getoption("--device-serial-baud"),
             runner=config.getoption("--runner"),
             device_id=config.getoption("--device-id"),
+            product=config.getoption("--device-product"),
+            runner_params=tuple(config.getoption("--runner-params") or ()),
             link=link,
             power=fixtures.get("rekindle_power"),
             read=fixtures.get("rekindle_read"),
             erase=fixtures.get("rekindle_erase"),
         )
+
+    def runner_arguments(self) -> list[str]:
+        """For `west flash`: runners have different words for the probe they shall take."""
+        if not self.runner:
+            return []
+        arguments = ["--runner", self.runner, *self.runner_params]
+        if not self.device_id:
+            return arguments
+        if self.runner == "openocd":
+            serial = {"STM32 STLink": "hla_serial", "STLINK-V3": "hla_serial", "EDBG CMSIS-DAP": "cmsis_dap_serial"}
+            return [*arguments, "--cmd-pre-init", f"{serial.get(self.product, 'adapter serial')} {self.device_id}"]
+        if self.runner == "esp32":
+            return [*arguments, "--esp-device", self.device_id]
+        if self.runner == "linkserver":
+            return [*arguments, f"--probe={self.device_id}"]
+        if self.runner == "stm32cubeprogrammer":
+            return [*arguments, f"--tool-opt=sn={self.device_id}"]
+        if self.runner in {"jlink", "nrfjprog", "nrfutil", "nrfutil_next", "probe-rs", "pyocd"}:
+            return [*arguments, "--dev-id", self.device_id]
+        # Such as uf2, which knows no probes.
+        return arguments
 
 
 class Board:
@@ -72,10 +98,7 @@ class Board:
         if self.wiring.erase:
             self._call(self.wiring.erase)
         command = ["west", "flash", "--build-dir", self.build.directory, "--skip-rebuild"]
-        if self.wiring.runner:
-            command += ["--runner", self.wiring.runner]
-        if self.wiring.device_id:
-            command += ["--dev-id", self.wiring.device_id]
+        command += self.wiring.runner_arguments()
         subprocess.run(command, check=True, timeout=300)
         if self.wiring.power:
             self.power_off()
