@@ -201,6 +201,15 @@ def test_root_mode_is_out_of_a_networks_reach(tmp_path: Path, way: str, what: st
     assert run_script(tmp_path, without + reached + include).returncode == 0
 
 
+def test_mcumgrs_image_group_wants_the_guard(tmp_path: Path):
+    include = f"set(CONFIG_MCUMGR_GRP_IMG y)\ninclude({CMAKE}/smp.cmake)\n"
+    refused = run_script(tmp_path, include)
+    assert refused.returncode != 0 and "CONFIG_REKINDLE_SMP=y" in refused.stderr
+    for guard in ("REKINDLE_SMP", "REKINDLE_SMP_UNGUARDED"):
+        assert run_script(tmp_path, include, f"CONFIG_{guard}=y").returncode == 0
+    assert run_script(tmp_path, f"include({CMAKE}/smp.cmake)\n").returncode == 0
+
+
 # What an application has beside its sources, what is said on the command line, and what comes of it.
 SYSBUILD = ROOT / "sysbuild"
 ED25519 = "SB_CONFIG_BOOT_SIGNATURE_TYPE_ED25519=y\n"
