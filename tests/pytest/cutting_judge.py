@@ -33,6 +33,8 @@ PATIENCE_S = 120.0
 # How long what is told may lag behind the flash, in answers and in seconds.
 LAG = 5
 LAG_S = 0.5
+# How the image that fails does: the stage of its self-test and the code.
+FAILURE = 1, -17
 BOOTLOADER, STARTED, LEAVING = "Booting MCUboot", "appliance: address", "going back"
 
 
@@ -100,6 +102,12 @@ class Trailer:
     @property
     def copy_done_torn(self) -> bool:
         return self.copy_done not in (SET, UNSET)
+
+
+def failure_note(record: Record) -> int:
+    """The operation that notes the failure of an image's self-test: a record of that kind in the journal."""
+    note = struct.pack("<BBHIi", 6, 1, 0xFFFF, *FAILURE)
+    return next(op.number for op in record.operations if op.phase == "first boot" and note in op.data)
 
 
 def image_hash(image: bytes) -> bytes:
@@ -287,20 +295,32 @@ class Case:
         truth = self.true_outcomes(info, slot0, slot1)
         if info.outcome not in truth:
             return f"{running} runs, and the device says {info}; it could say {truth}"
+        if info.outcome == "REVERTED" and self.failure_noted(info) and (info.stage, info.code) != FAILURE:
+            return f"the failure {FAILURE} was noted, and the device says {info}"
         return None
+
+    def failure_noted(self, info: Info) -> bool:
+        """Whether the image that the report is about had noted its failure, before the cut or since."""
+        if self.record.good or info.target != image_hash(self.record.new):
+            return False
+        said = self.machine.console(self._since)
+        # It resets itself when the note is on flash.
+        left = LEAVING in said and BOOTLOADER in said[said.index(LEAVING) :]
+        return left or self.point.number > failure_note(self.record)
 
     def true_outcomes(self, info: Info, slot0: bytes, slot1: bytes) -> set[str]:
         """What can truly be said of the attempt that the device reports."""
         primary = Trailer.of(slot0, self.judge.write_block)
         secondary = Trailer.of(slot1, self.judge.write_block)
         running = self.running(slot0)
-        outcomes = {"UNKNOWN"}
+        # Never UNKNOWN: that is for a device whose flash somebody else could write to.
+        outcomes = set()
         noted = info.attempt - self.record.attempts
         if noted <= 0 and self.requested:
             # The attempt stands in the journal before the bootloader is asked.
             return set()
         if info.target is None:
-            return outcomes | {"NONE"} if info.attempt == 0 else set()
+            return {"NONE"} if info.attempt == 0 else set()
         target = self.hashes.get(info.target)
         if target is None:
             return set()

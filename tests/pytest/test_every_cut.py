@@ -22,7 +22,8 @@ import pytest
 from cutting_court import Court, sample, share
 from cutting_docket import Docket
 from cutting_flash import ERASED, Flash, Operation, Tear
-from cutting_judge import Point, Trailer, Wrong, points
+from cutting_judge import FAILURE, Judge, Point, Trailer, Wrong, failure_note, points
+from cutting_link import DeviceLink, Info
 from cutting_record import Record, Watch, name_phases, record, used
 from images import Images, bad
 from machine import Build, Machine
@@ -54,7 +55,7 @@ class Life:
         self.probe = cutting_probe.make(build, directory).read_bytes()
         self.records: dict[str, Record] = {}
         self._record(CONFIRMED, build.signed_image, good)
-        self._record(REVERTED, good, images.make("1.0.1", bad(-17)))
+        self._record(REVERTED, good, images.make("1.0.1", bad(FAILURE[1])))
         if docket:
             docket.keep_life((self.address, self.probe, self.records))
 
@@ -235,6 +236,33 @@ def test_the_judge_finds_an_attempt_that_was_never_noted(life: Life, court: Cour
     point = Point(CONFIRMED, confirmed.first("swap"), Tear.BEFORE)
     with pytest.raises(Wrong, match="attempt 0"):
         court.judges[0].judge(planted, point, 0)
+
+
+def test_the_judge_finds_a_failure_that_was_never_noted(life: Life, court: Court):
+    """A planted bug: the image goes back before the reason stands in the journal."""
+    reverted = life.records[REVERTED]
+    note = failure_note(reverted)
+    operations = list(reverted.operations)
+    operations[note] = replace(operations[note], data=bytes([ERASED]) * operations[note].length)
+    point = Point(REVERTED, reverted.first("revert"), Tear.BEFORE)
+    flash = Judge.torn_flash(replace(reverted, operations=operations), point, 0)
+    with pytest.raises(Wrong, match="was noted"):
+        court.judges[0].judge_flash(reverted, point, bytes(flash.content))
+
+
+def test_the_judge_takes_no_excuse(life: Life, court: Court, monkeypatch: pytest.MonkeyPatch):
+    """A planted bug: a device that says of every attempt that it does not know."""
+    told = DeviceLink.info
+
+    def excuse(link: DeviceLink, patience: float = 60.0) -> Info:
+        return replace(told(link, patience), outcome="UNKNOWN")
+
+    monkeypatch.setattr(DeviceLink, "info", excuse)
+    for name, record in life.records.items():
+        for phase in record.phases():
+            point = Point(name, record.first(phase), Tear.BEFORE)
+            with pytest.raises(Wrong, match="UNKNOWN"):
+                court.judges[0].judge(record, point, 0)
 
 
 def copy_done(life: Life) -> int:
