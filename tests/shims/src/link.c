@@ -4,6 +4,10 @@
 
 /* The UART; the host sends back what the device sends. */
 
+#include <errno.h>
+
+#include <zephyr/devicetree.h>
+#include <zephyr/irq.h>
 #include <zephyr/ztest.h>
 
 #include <rekindle/port.h>
@@ -37,6 +41,43 @@ ZTEST(link, test_everything_comes_back)
 	}
 	zassert_mem_equal(sent, back, sizeof(sent));
 	zassert_equal(rekindle_link_overruns(), 0);
+}
+
+#define UART   DT_CHOSEN(rekindle_uart)
+#define TX_IRQ  DT_IRQ_BY_NAME(UART, tx, irq)
+#define RX_IRQ  DT_IRQ_BY_NAME(UART, rx, irq)
+
+/* What is drained has left: nothing does while the UART's interrupts wait. */
+ZTEST(link, test_drain_waits_for_what_was_queued)
+{
+	uint8_t sent[32];
+	uint8_t back[sizeof(sent)];
+	size_t got = 0;
+	uint64_t before;
+	int rc;
+
+	rekindle_random(sent, sizeof(sent));
+	irq_disable(TX_IRQ);
+	irq_disable(RX_IRQ);
+	rc = rekindle_link_write(sent, sizeof(sent), 0);
+	before = rekindle_uptime_ms();
+	if (rc == 0) {
+		rc = rekindle_link_drain(30);
+	}
+	irq_enable(RX_IRQ);
+	irq_enable(TX_IRQ);
+	zassert_equal(rc, -EAGAIN, "%d", rc);
+	zassert_true(rekindle_uptime_ms() >= before + 30);
+	zassert_ok(rekindle_link_drain(1000));
+	/* Now there is nothing to wait for. */
+	zassert_ok(rekindle_link_drain(0));
+	while (got < sizeof(back)) {
+		size_t n = rekindle_link_read(back + got, sizeof(back) - got, 5000);
+
+		zassert_not_equal(n, 0, "%zu of %zu bytes came back", got, sizeof(back));
+		got += n;
+	}
+	zassert_mem_equal(sent, back, sizeof(sent));
 }
 
 ZTEST(link, test_capacity_is_the_configured_one)
