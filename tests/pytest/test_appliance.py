@@ -83,14 +83,22 @@ def test_an_update_keeps_the_heater_off(machine: Machine, link: Bus, images: Ima
     assert link.start(image) == (STATUS, {0: RECEIVING, 1: 0})
     link.send(bus.STATE_COMMAND, {0: bus.HEAT})
     assert link.wait(REJECT) == (REJECT, {0: IDLE, 1: UPDATE_IN_PROGRESS})
+    kept = machine.read_flash("storage")
     machine.shell("appliance state heating", r"an update is on its way, so not HEATING")
+    machine.shell("appliance state preheat", r"an update is on its way, so not PREHEAT")
     machine.shell("rekindle status", r"busy with an update")
+    # It was not lit, so there is nothing to be kept either.
+    time.sleep(0.5)
+    assert machine.read_flash("storage") == kept
     # Without one it heats, and then no update begins.
     assert link.ask(bus.ABORT) == (STATUS, {0: 0})
     link.send(bus.TELEMETRY_CONFIG, {0: True, 1: 100})
     link.send(bus.STATE_COMMAND, {0: bus.HEAT})
     wait_state(link, HEATING)
     machine.shell("rekindle status", r"state 5, free")
+    # The application in C counts how often.
+    if "CONFIG_REKINDLE_API_C" in machine.build.config:
+        assert machine.read_flash("storage") != kept
     assert link.start(image) == (REJECT, {0: HEATING, 1: 5})
 
 

@@ -48,7 +48,6 @@ static void enter(enum heater_state next)
 {
 	/* An emergency stop ends with the power. */
 	if (state != HEATER_EMERGENCY_STOP && next != state) {
-		lit = lit || next == HEATER_PREHEAT;
 		state = next;
 		entered_ms = k_uptime_get();
 	}
@@ -84,13 +83,20 @@ int heater_init(void)
 	return rc;
 }
 
-/* On the caller's stack and without the lock: flash takes its time. */
+/* On the caller's stack, and written without the lock: flash takes its time. */
 static void keep_ignitions(void)
 {
-	if (lit) {
-		lit = false;
-		ignitions++;
-		(void)settings_save_one(KEY_IGNITIONS, &ignitions, sizeof(ignitions));
+	uint32_t count;
+	bool changed;
+
+	k_mutex_lock(&lock, K_FOREVER);
+	changed = lit;
+	lit = false;
+	ignitions += changed ? 1U : 0U;
+	count = ignitions;
+	k_mutex_unlock(&lock);
+	if (changed) {
+		(void)settings_save_one(KEY_IGNITIONS, &count, sizeof(count));
 	}
 }
 
@@ -176,6 +182,7 @@ void heater_command(uint32_t mode)
 		enter(HEATER_BLOWING);
 	} else if (state == HEATER_IDLE && mode == HEATER_MODE_HEAT) {
 		enter(HEATER_PREHEAT);
+		lit = true;
 	}
 	k_mutex_unlock(&lock);
 }
@@ -197,6 +204,8 @@ int heater_enter(enum heater_state next)
 		rc = -EBUSY;
 	} else if (state == HEATER_HEATING) {
 		temperature = TARGET;
+	} else if (state == HEATER_PREHEAT && before != HEATER_PREHEAT) {
+		lit = true;
 	}
 	k_mutex_unlock(&lock);
 	return rc;
