@@ -117,6 +117,30 @@ def test_the_lean_target_is_the_compilers_own_without_frame_pointers(tmp_path: P
     assert lean_target(tmp_path, "riscv32imac-unknown-none-elf") == "riscv32imac-unknown-none-elf"
 
 
+@pytest.mark.parametrize(
+    ("bootloader", "application", "said"),
+    [
+        ("set(CONFIG_BOOT_MAX_IMG_SECTORS 256)", 256, None),
+        ("set(CONFIG_BOOT_MAX_IMG_SECTORS 128)", 256, "slots of 128 sectors (CONFIG_BOOT_MAX_IMG_SECTORS), app for 256"),
+        ("set(CONFIG_BOOT_MAX_IMG_SECTORS_AUTO y)", 256, "Set CONFIG_BOOT_MAX_IMG_SECTORS_AUTO=n"),
+    ],
+)
+def test_bootloader_and_application_count_the_same_sectors(
+    tmp_path: Path, bootloader: str, application: int, said: str | None
+):
+    done = run_script(
+        tmp_path,
+        f"{bootloader}\nset(CONFIG_REKINDLE_BOOT_MAX_SECTORS {application})\n"
+        "function(sysbuild_get result)\n"
+        '  cmake_parse_arguments(PARSE_ARGV 1 arg "KCONFIG" "IMAGE;VAR" "")\n'
+        '  set(${result} "${${arg_VAR}}" PARENT_SCOPE)\n'
+        "endfunction()\n"
+        f"include({ROOT}/sysbuild/sectors.cmake)\nrekindle_check_sectors(app)\n",
+    )
+    assert (done.returncode == 0) == (said is None), done.stderr
+    assert said is None or said in " ".join(done.stderr.split())
+
+
 KEYS = ROOT / "rust/mcuboot-image/tests/keys"
 
 
