@@ -20,6 +20,8 @@ ENDLESS = b"t\0\0\0\0"
 HANGS = b"h\0\0\0\0"
 # Before anything is started: a hang, a panic, a reset.
 HANGS_EARLY = b"e\0\0\0\0"
+# Before main(); the application in C only.
+HANGS_IN_INIT = b"i\0\0\0\0"
 PANICS = b"p\0\0\0\0"
 RESETS = b"r\0\0\0\0"
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from images import ENDLESS, HANGS, HANGS_EARLY, PANICS, RESETS, Images, Policy, bad
+from images import ENDLESS, HANGS, HANGS_EARLY, HANGS_IN_INIT, PANICS, RESETS, Images, Policy, bad
 from machine import Machine
 from rekindle import DONE, NOT_INSTALLED, Rekindle, Result
 
@@ -24,10 +24,16 @@ def assert_reverted(rekindle: Rekindle, result: Result, stage: int | None, code:
     assert status["info"]["confirmed"] and not status["info"]["swap_pending"]
 
 
-@pytest.mark.parametrize("script", [HANGS_EARLY, PANICS, RESETS], ids=["hang", "panic", "reset"])
+@pytest.mark.parametrize(
+    "script",
+    [HANGS_EARLY, HANGS_IN_INIT, PANICS, RESETS],
+    ids=["hang", "hang before main", "panic", "reset"],
+)
 def test_an_image_that_never_comes_up(
     machine: Machine, images: Images, rekindle: Rekindle, script: bytes
 ):
+    if script == HANGS_IN_INIT and "CONFIG_REKINDLE_API_C" not in machine.build.config:
+        pytest.skip("Rust has no code that runs before its main function")
     since = machine.console_size()
     result = rekindle.push(images.make("1.0.0", script), "--patience", "240")
     assert_reverted(rekindle, result, None, None)

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 
+#include <zephyr/init.h>
 #include <zephyr/kernel.h>
 #include <zephyr/sys/byteorder.h>
 #include <zephyr/sys/reboot.h>
@@ -44,6 +45,17 @@ void self_test_before_everything(void)
 		sys_reboot(SYS_REBOOT_COLD);
 	}
 }
+
+/* 'i' hangs before main(), while Zephyr initialises the application. */
+static int hang_in_init(void)
+{
+	if (LETTER == 'i') {
+		hang();
+	}
+	return 0;
+}
+
+SYS_INIT(hang_in_init, APPLICATION, 0);
 
 /* 's' never so much as begins. */
 static bool silent(void)
