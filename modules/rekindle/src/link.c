@@ -11,12 +11,14 @@
  */
 
 #include <errno.h>
+#include <string.h>
 
 #include <zephyr/devicetree.h>
 #include <zephyr/drivers/uart.h>
 #include <zephyr/kernel.h>
 #include <zephyr/sys/atomic.h>
-#include <zephyr/sys/ring_buffer.h>
+#include <zephyr/sys/barrier.h>
+#include <zephyr/sys/util.h>
 
 #include <rekindle/port.h>
 
@@ -29,25 +31,73 @@ BUILD_ASSERT(DT_HAS_CHOSEN(rekindle_uart), "the devicetree must choose a UART as
 
 static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(rekindle_uart));
 
-RING_BUF_DECLARE(rx_ring, CONFIG_REKINDLE_LINK_RX_SIZE);
-RING_BUF_DECLARE(tx_ring, CONFIG_REKINDLE_LINK_TX_SIZE);
+/* Bytes on their way between an interrupt and one thread, without a lock: one side only puts, the
+ * other one only takes. Zephyr's ring buffer does more than that, at twice the code.
+ */
+struct ring {
+	uint8_t *bytes;
+	/* One more than it holds. */
+	uint32_t size;
+	/* Places of the next byte to come, and of the oldest one; the same: there is none. */
+	volatile uint32_t in;
+	volatile uint32_t out;
+};
+
+#define RING_DEFINE(name, capacity)                                                                \
+	static uint8_t name##_bytes[(capacity) + 1];                                               \
+	static struct ring name = {.bytes = name##_bytes, .size = sizeof(name##_bytes)}
+
+RING_DEFINE(rx_ring, CONFIG_REKINDLE_LINK_RX_SIZE);
+RING_DEFINE(tx_ring, CONFIG_REKINDLE_LINK_TX_SIZE);
 static K_SEM_DEFINE(rx_ready, 0, 1);
 static atomic_t overruns;
 
+static bool put(struct ring *ring, uint8_t byte)
+{
+	const uint32_t in = ring->in;
+	const uint32_t next = (in + 1U == ring->size) ? 0U : in + 1U;
+
+	if (next == ring->out) {
+		return false;
+	}
+	ring->bytes[in] = byte;
+	barrier_dmem_fence_full();
+	ring->in = next;
+	return true;
+}
+
+/* How many bytes lie in a row from the oldest one on. */
+static size_t stored(const struct ring *ring, const uint8_t **oldest)
+{
+	const uint32_t in = ring->in;
+	const uint32_t out = ring->out;
+
+	/* The bytes are read behind the count, and counted behind the bytes. */
+	barrier_dmem_fence_full();
+	*oldest = &ring->bytes[out];
+	return ((in < out) ? ring->size : in) - out;
+}
+
+/* Drops so many of those. */
+static void drop(struct ring *ring, size_t n)
+{
+	const uint32_t out = ring->out + n;
+
+	barrier_dmem_fence_full();
+	ring->out = (out == ring->size) ? 0U : out;
+}
+
 static void receive(const struct device *dev)
 {
-	uint8_t bytes[16];
-	int n;
+	uint8_t byte;
 	bool any = false;
 
 	/* Not uart_irq_is_pending(): some drivers answer it with yes for as long as the
 	 * transmitter is empty, and the usual loop around it would never end.
 	 */
-	while ((n = uart_fifo_read(dev, bytes, sizeof(bytes))) > 0) {
-		uint32_t kept = ring_buf_put(&rx_ring, bytes, (uint32_t)n);
-
-		if (kept < (uint32_t)n) {
-			(void)atomic_add(&overruns, (atomic_val_t)n - (atomic_val_t)kept);
+	while (uart_fifo_read(dev, &byte, 1) > 0) {
+		if (!put(&rx_ring, byte)) {
+			(void)atomic_inc(&overruns);
 		}
 		any = true;
 	}
@@ -59,16 +109,15 @@ static void receive(const struct device *dev)
 
 static void transmit(const struct device *dev)
 {
-	uint8_t *bytes;
-	uint32_t n = ring_buf_get_claim(&tx_ring, &bytes, UINT32_MAX);
-	int sent = 0;
+	const uint8_t *bytes;
+	size_t n = stored(&tx_ring, &bytes);
 
 	if (n == 0U) {
-		(void)ring_buf_get_finish(&tx_ring, 0);
 		uart_irq_tx_disable(dev);
 	} else {
-		sent = uart_fifo_fill(dev, bytes, (int)n);
-		(void)ring_buf_get_finish(&tx_ring, (uint32_t)MAX(sent, 0));
+		int sent = uart_fifo_fill(dev, bytes, (int)n);
+
+		drop(&tx_ring, (size_t)MAX(sent, 0));
 	}
 }
 
@@ -111,12 +160,16 @@ int rekindle_link_open(void)
 size_t rekindle_link_read(uint8_t *data, size_t capacity, int32_t timeout_ms)
 {
 	const k_timeout_t timeout = timeout_ms < 0 ? K_FOREVER : K_MSEC(timeout_ms);
-	uint32_t n;
+	const uint8_t *bytes;
+	size_t n;
 
 	do {
-		n = ring_buf_get(&rx_ring, data, (uint32_t)capacity);
+		n = stored(&rx_ring, &bytes);
 		/* The semaphore can be left over from bytes already read, once: look again. */
 	} while (n == 0U && k_sem_take(&rx_ready, timeout) == 0);
+	n = MIN(n, capacity);
+	(void)memcpy(data, bytes, n);
+	drop(&rx_ring, n);
 	return n;
 }
 
@@ -135,11 +188,11 @@ int rekindle_link_write(const uint8_t *data, size_t len, int32_t timeout_ms)
 	const uint32_t begun_ms = (uint32_t)rekindle_uptime_ms();
 
 	for (;;) {
-		uint32_t n = ring_buf_put(&tx_ring, data, (uint32_t)len);
-
+		while (len > 0U && put(&tx_ring, *data)) {
+			data++;
+			len--;
+		}
 		uart_irq_tx_enable(uart);
-		data += n;
-		len -= n;
 		if (len == 0U) {
 			return 0;
 		}
@@ -152,8 +205,9 @@ int rekindle_link_write(const uint8_t *data, size_t len, int32_t timeout_ms)
 int rekindle_link_drain(int32_t timeout_ms)
 {
 	const uint32_t begun_ms = (uint32_t)rekindle_uptime_ms();
+	const uint8_t *bytes;
 
-	while (!ring_buf_is_empty(&tx_ring) || uart_irq_tx_complete(uart) == 0) {
+	while (stored(&tx_ring, &bytes) > 0U || uart_irq_tx_complete(uart) == 0) {
 		if (!more_time(begun_ms, timeout_ms)) {
 			return -EAGAIN;
 		}
