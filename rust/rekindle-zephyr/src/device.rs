@@ -160,27 +160,29 @@ enum Restart {
 }
 
 /// One device during one boot.
+// What every turn touches comes first, where Thumb's short loads reach it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Device {
-    identity: Identity,
-    boot: BootFacts,
     appliance: &'static mut Appliance,
-    link: Link,
-    trial: Trial,
-    /// What other threads may know.
-    known: ffi::State,
-    received: [u8; 64],
     next: usize,
     end: usize,
+    /// Nothing is left to do, so everything noted is on flash.
+    quiet: bool,
+    restart: Restart,
+    link: Link,
+    trial: Trial,
     /// Time at which the link was last looked at.
     looked_ms: u64,
     /// Time at which something was there.
     heard_ms: u64,
-    restart: Restart,
     /// Since when nothing but silence is missing for the reset.
     agreed_ms: Option<u64>,
-    /// Nothing is left to do, so everything noted is on flash.
-    quiet: bool,
+    identity: Identity,
+    boot: BootFacts,
+    /// What other threads may know.
+    known: ffi::State,
+    received: [u8; 64],
 }
 
 impl Device {

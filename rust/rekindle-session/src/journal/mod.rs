@@ -36,10 +36,11 @@ const CHECKPOINT_KEEP_EVERY: u32 = 4;
 
 /// A record that the ledger keeps, and where it stands.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Kept {
-    record: Record,
     /// Its block; 0, which is the header's, if there is none.
     block: u32,
+    record: Record,
 }
 
 impl Kept {
@@ -52,11 +53,8 @@ impl Kept {
 
 /// What the records read so far add up to.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Ledger {
-    session: Kept,
-    attempt: Kept,
-    stage: Kept,
-    settled: Kept,
     /// The live session was once verified.
     pub(crate) verified: bool,
     /// The bootloader took the request of the newest attempt.
@@ -67,6 +65,10 @@ pub(crate) struct Ledger {
     pub(crate) settled_count: u32,
     /// Block of the newest checkpoint of the live session.
     checkpoint: u32,
+    session: Kept,
+    attempt: Kept,
+    stage: Kept,
+    settled: Kept,
 }
 
 impl Ledger {
@@ -217,25 +219,27 @@ struct Compaction {
 
 /// The journal as a state machine: [`poll`](Self::poll) names the next flash operation, [`done`](Self::done)
 /// takes its result; idle when `poll` gives `None`.
+// Small fields first, where Thumb's short loads reach them.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Journal {
     task: Task,
+    /// A journal exists on flash.
+    formatted: bool,
+    /// The pending record is being written for the second time.
+    retried: bool,
     /// The block that the task is at.
     at: u32,
     sector_size: u32,
     blocks: u32,
     sector: u32,
     generation: u32,
-    /// A journal exists on flash.
-    formatted: bool,
     /// First block that may be written.
     end: u32,
     compaction: Compaction,
     ledger: Ledger,
     /// The record to append, if any.
     pending: Record,
-    /// The pending record is being written for the second time.
-    retried: bool,
     /// What [`Self::next_record`] found, or a compaction writes next.
     copy: Record,
 }
@@ -370,6 +374,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`FlashFault`] when the operation failed and the record could not be kept; the journal is idle again.
+    #[inline(never)]
     pub(crate) fn done(&mut self, result: Result<&[u8], FlashFault>) -> Result<(), FlashFault> {
         match result {
             Ok(bytes) => {
