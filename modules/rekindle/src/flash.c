@@ -102,33 +102,42 @@ int rekindle_area_erase(uint8_t area, uint32_t offset, size_t len)
 	return (fa == NULL) ? -EACCES : flash_area_erase(fa, (off_t)offset, len);
 }
 
-int rekindle_slot_info(struct rekindle_slot_info *info)
+int rekindle_layout(struct rekindle_layout *layout)
 {
+	struct rekindle_area_info primary;
 	struct rekindle_area_info slot;
-	uint32_t spare;
+	struct rekindle_area_info journal;
 	uint32_t trailer;
-	int rc = rekindle_area_info(REKINDLE_AREA_SECONDARY, &slot);
 
-	if (rc != 0) {
-		return rc;
+	if (rekindle_area_info(REKINDLE_AREA_PRIMARY, &primary) != 0 ||
+	    rekindle_area_info(REKINDLE_AREA_SECONDARY, &slot) != 0 ||
+	    rekindle_area_info(REKINDLE_AREA_JOURNAL, &journal) != 0) {
+		return -ENODEV;
 	}
 	trailer = CONFIG_REKINDLE_BOOT_MAX_SECTORS * STATUS_STATES * slot.write_block +
 		  TRAILER_INFO;
 	trailer = ROUND_UP(trailer, slot.sector_size);
 	/* Swapping by move or by offset needs one sector to move through. */
-	spare = slot.sector_size;
-	if (slot.size < spare + trailer) {
+	if (slot.size < slot.sector_size + trailer) {
 		return -ENOSPC;
 	}
-
+	layout->primary_size = primary.size;
+	layout->slot_size = slot.size;
+	layout->sector_size = slot.sector_size;
+	/* The journal lies on the same chip on every board so far; if not, the larger block
+	 * serves both.
+	 */
+	layout->write_block = MAX(slot.write_block, journal.write_block);
 	/* boot_get_image_start_offset() would answer 0 while a revert is due, because
 	 * it then means the old image that lies in the secondary slot. An update
 	 * always starts behind the first sector in this mode.
 	 */
-	info->image_offset = IS_ENABLED(CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET)
-				     ? slot.sector_size
-				     : 0U;
-	info->trailer_size = trailer;
-	info->image_max = slot.size - spare - trailer;
+	layout->image_offset = IS_ENABLED(CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET)
+				       ? slot.sector_size
+				       : 0U;
+	layout->image_max = slot.size - slot.sector_size - trailer;
+	layout->trailer_size = trailer;
+	layout->journal_size = journal.size;
+	layout->journal_sector = journal.sector_size;
 	return 0;
 }

@@ -272,6 +272,7 @@ impl SerialDecoder {
 
     /// Drops a frame that has been silent for more than [`GAP_MS`] at `now_ms`. Calling it is optional: the next
     /// byte finds the gap as well.
+    #[inline(never)]
     pub fn poll_gap(&mut self, now_ms: u64) -> Option<FrameError> {
         let silent = now_ms.saturating_sub(self.last_ms) > GAP_MS;
         (silent && self.decoder.reset()).then_some(FrameError::Gap)

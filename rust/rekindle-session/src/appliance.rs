@@ -187,6 +187,12 @@ impl Appliance {
         }
     }
 
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// The receiver, to ask for its state.
     #[must_use]
     pub fn receiver(&self) -> &Receiver {

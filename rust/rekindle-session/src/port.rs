@@ -63,8 +63,10 @@ pub enum FlashOp<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlashFault;
 
-/// Sizes of a device's slots and journal, in bytes, as its operating system reports them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Sizes of a device's slots and journal, in bytes, as its operating system reports them; as C lays them out, for
+/// ports that are written in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Layout {
     /// Size of the primary slot.
     pub primary_size: u32,

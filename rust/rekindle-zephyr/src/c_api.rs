@@ -281,9 +281,8 @@ pub unsafe extern "C" fn rekindle_run(callbacks: *const Callbacks) -> i32 {
 
 /// Tells whoever waits for the start why there is none.
 fn failed(error: Errno) -> i32 {
-    let code = error.get().saturating_neg();
-    ffi::rekindle_started(code);
-    code
+    ffi::rekindle_started(error.code);
+    error.code
 }
 
 /// Takes up what other threads have asked for.

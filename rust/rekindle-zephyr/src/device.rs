@@ -178,8 +178,6 @@ pub struct Device {
     heard_ms: u64,
     /// Since when nothing but silence is missing for the reset.
     agreed_ms: Option<u64>,
-    identity: Identity,
-    boot: BootFacts,
     /// What other threads may know.
     known: ffi::State,
     received: [u8; 64],
@@ -211,8 +209,6 @@ impl Device {
         let appliance = Appliance::begin(place, identity, config, boot).map_err(StartError::Config)?;
         appliance.recall(0);
         let mut device = Self {
-            identity,
-            boot,
             appliance,
             link,
             trial: Trial::new(boot.confirmed),
@@ -236,13 +232,13 @@ impl Device {
     /// Who this device is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        self.appliance.identity()
     }
 
-    /// What this boot is.
+    /// What this boot is: confirmed as soon as it is.
     #[must_use]
     pub fn boot(&self) -> &BootFacts {
-        &self.boot
+        self.appliance.receiver().boot()
     }
 
     /// The endpoint, to ask for its state.
@@ -322,7 +318,7 @@ impl Device {
                 }
             }
             Output::Event(Event::Telemetry(request)) => {
-                let mut outlet = Outlet { address: self.identity.address, link: &mut self.link };
+                let mut outlet = Outlet { address: self.identity().address, link: &mut self.link };
                 application.telemetry(now_ms, request, &mut outlet);
             }
             Output::Event(event) => self.event(now_ms, &event, application),

@@ -2,6 +2,8 @@
 
 //! Declarations of `port.h` and `smp.h` in `modules/rekindle/include/rekindle`, one to one.
 
+use rekindle_session::port::Layout;
+
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct AreaInfo {
@@ -9,14 +11,6 @@ pub(crate) struct AreaInfo {
     pub(crate) sector_size: u32,
     pub(crate) write_block: u32,
     pub(crate) erased: u8,
-}
-
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct SlotInfo {
-    pub(crate) image_offset: u32,
-    pub(crate) image_max: u32,
-    pub(crate) trailer_size: u32,
 }
 
 #[repr(C)]
@@ -129,7 +123,7 @@ unsafe extern "C" {
     pub(crate) fn rekindle_area_read(area: u8, offset: u32, data: *mut u8, len: usize) -> i32;
     pub(crate) fn rekindle_area_write(area: u8, offset: u32, data: *const u8, len: usize) -> i32;
     pub(crate) safe fn rekindle_area_erase(area: u8, offset: u32, len: usize) -> i32;
-    pub(crate) fn rekindle_slot_info(info: *mut SlotInfo) -> i32;
+    pub(crate) fn rekindle_layout(layout: *mut Layout) -> i32;
 
     pub(crate) safe fn rekindle_request_upgrade(permanent: bool) -> i32;
     pub(crate) safe fn rekindle_confirm() -> i32;

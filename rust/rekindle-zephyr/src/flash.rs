@@ -52,25 +52,10 @@ pub fn geometry(area: Area) -> Result<Geometry, Errno> {
 ///
 /// An area does not exist, has no room, or its device is not ready.
 pub fn layout() -> Result<Layout, Errno> {
-    let primary = geometry(Area::Primary)?;
-    let secondary = geometry(Area::Secondary)?;
-    let journal = geometry(Area::Journal)?;
-    let mut slot = ffi::SlotInfo::default();
-    // SAFETY: `slot` is a valid, exclusive destination of the type the shim fills in.
-    Errno::check(unsafe { ffi::rekindle_slot_info(&raw mut slot) })?;
-    Ok(Layout {
-        primary_size: primary.size,
-        slot_size: secondary.size,
-        sector_size: secondary.sector_size,
-        // The journal lies on the same chip on every board so far; if not, the larger
-        // block serves both.
-        write_block: secondary.write_block.max(journal.write_block),
-        image_offset: slot.image_offset,
-        image_max: slot.image_max,
-        trailer_size: slot.trailer_size,
-        journal_size: journal.size,
-        journal_sector: journal.sector_size,
-    })
+    let mut layout = Layout::default();
+    // SAFETY: `layout` is a valid, exclusive destination of the type the shim fills in.
+    Errno::check(unsafe { ffi::rekindle_layout(&raw mut layout) })?;
+    Ok(layout)
 }
 
 /// Reads `data.len()` bytes at `offset`.

@@ -28,33 +28,36 @@ pub mod trial;
 
 pub use state::busy;
 
-/// A failure as Zephyr numbers it: a positive `errno` value.
+/// A failure as Zephyr numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(i32);
+pub struct Errno {
+    /// A negative `errno` value, as Zephyr's functions return it.
+    code: i32,
+}
 
 impl Errno {
     /// `EIO`: the device did something else than it was asked for.
-    pub const IO: Self = Self(5);
+    pub const IO: Self = Self { code: -5 };
     /// `ENOSPC`: what is there has no room.
-    pub const NO_SPACE: Self = Self(28);
+    pub const NO_SPACE: Self = Self { code: -28 };
     /// `EBUSY`: what is there once only is in use.
-    pub const BUSY: Self = Self(16);
+    pub const BUSY: Self = Self { code: -16 };
     /// `EINVAL`: an argument that the call cannot take.
-    pub const INVALID: Self = Self(22);
+    pub const INVALID: Self = Self { code: -22 };
 
     /// The number, as in `errno.h`.
     #[must_use]
     pub fn get(self) -> i32 {
-        self.0
+        self.code.saturating_neg()
     }
 
-    fn check(rc: i32) -> Result<(), Self> {
-        if rc == 0 { Ok(()) } else { Err(Self(rc.saturating_neg())) }
+    fn check(code: i32) -> Result<(), Self> {
+        if code == 0 { Ok(()) } else { Err(Self { code }) }
     }
 }
 
 impl core::fmt::Display for Errno {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "errno {}", self.0)
+        write!(f, "errno {}", self.get())
     }
 }

@@ -15,8 +15,7 @@ const DATA_FRAME_MAX: u32 = 250;
 pub(crate) fn session(layout: Layout, capacity: u32) -> Config {
     let policy = &ffi::rekindle_policy;
     let traffic = &ffi::rekindle_traffic;
-    let room = capacity.checked_div(DATA_FRAME_MAX).unwrap_or(1);
-    let window = room.clamp(1, u32::from(traffic.window.max(1)));
+    let window = (capacity / DATA_FRAME_MAX).min(u32::from(traffic.window)).max(1);
     Config {
         window: u8::try_from(window).unwrap_or(1),
         half_duplex: traffic.half_duplex,

@@ -12,13 +12,12 @@
 
 static void erase_trailer(void)
 {
-	struct rekindle_area_info slot;
-	struct rekindle_slot_info info;
+	struct rekindle_layout layout;
 
-	zassert_ok(rekindle_area_info(REKINDLE_AREA_SECONDARY, &slot));
-	zassert_ok(rekindle_slot_info(&info));
-	zassert_ok(rekindle_area_erase(REKINDLE_AREA_SECONDARY, slot.size - info.trailer_size,
-				       info.trailer_size));
+	zassert_ok(rekindle_layout(&layout));
+	zassert_ok(rekindle_area_erase(REKINDLE_AREA_SECONDARY,
+				       layout.slot_size - layout.trailer_size,
+				       layout.trailer_size));
 }
 
 static void no_request(void *unused)

@@ -40,15 +40,21 @@ ZTEST(flash, test_update_lies_behind_the_first_sector)
 {
 	/* The trailer has two states of a write block each for 256 sectors. */
 	const uint32_t trailer = (WRITE_BLOCK == 32) ? 5 * SECTOR : SECTOR;
-	struct rekindle_slot_info info;
+	struct rekindle_layout layout;
 
-	zassert_ok(rekindle_slot_info(&info));
-	zassert_equal(info.image_offset, SECTOR);
-	zassert_equal(info.image_offset, boot_get_image_start_offset(
-						 FIXED_PARTITION_ID(slot1_partition)));
-	zassert_equal(info.trailer_size, trailer);
+	zassert_ok(rekindle_layout(&layout));
+	zassert_equal(layout.image_offset, SECTOR);
+	zassert_equal(layout.image_offset, boot_get_image_start_offset(
+						   FIXED_PARTITION_ID(slot1_partition)));
+	zassert_equal(layout.trailer_size, trailer);
 	/* One more sector to move through. */
-	zassert_equal(info.image_max, SLOT - SECTOR - trailer);
+	zassert_equal(layout.image_max, SLOT - SECTOR - trailer);
+	zassert_equal(layout.primary_size, FIXED_PARTITION_SIZE(slot0_partition));
+	zassert_equal(layout.slot_size, SLOT);
+	zassert_equal(layout.sector_size, SECTOR);
+	zassert_equal(layout.write_block, WRITE_BLOCK);
+	zassert_equal(layout.journal_size, 2 * SECTOR);
+	zassert_equal(layout.journal_sector, SECTOR);
 }
 
 static void check_erase_write_read(uint8_t area, uint32_t offset)

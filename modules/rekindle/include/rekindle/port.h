@@ -44,14 +44,22 @@ struct rekindle_area_info {
 	uint8_t erased;
 };
 
-/** Where an image lies in the secondary slot under the configured swap mode. */
-struct rekindle_slot_info {
-	/** Offset of an update's first byte. */
+/** The slots and the journal, and where an image lies under the configured swap mode; in bytes. */
+struct rekindle_layout {
+	uint32_t primary_size;
+	uint32_t slot_size;
+	/** Of the secondary slot. */
+	uint32_t sector_size;
+	/** Serves slot and journal. */
+	uint32_t write_block;
+	/** Offset of an update's first byte in the secondary slot. */
 	uint32_t image_offset;
 	/** Largest update, header and TLVs included. */
 	uint32_t image_max;
 	/** Bytes at the slot's end that belong to the trailer, in whole sectors. */
 	uint32_t trailer_size;
+	uint32_t journal_size;
+	uint32_t journal_sector;
 };
 
 /** What Kconfig says about updates. */
@@ -118,7 +126,7 @@ int rekindle_area_info(uint8_t area, struct rekindle_area_info *info);
 int rekindle_area_read(uint8_t area, uint32_t offset, uint8_t *data, size_t len);
 int rekindle_area_write(uint8_t area, uint32_t offset, const uint8_t *data, size_t len);
 int rekindle_area_erase(uint8_t area, uint32_t offset, size_t len);
-int rekindle_slot_info(struct rekindle_slot_info *info);
+int rekindle_layout(struct rekindle_layout *layout);
 
 /** Asks MCUboot to run the staged image at the next boot. */
 int rekindle_request_upgrade(bool permanent);

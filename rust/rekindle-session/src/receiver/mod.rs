@@ -393,6 +393,12 @@ impl Receiver {
             || (self.transfer.is_some() && used)
     }
 
+    /// What this boot is, as far as the bootloader has been asked for something since.
+    #[must_use]
+    pub fn boot(&self) -> &BootFacts {
+        &self.boot
+    }
+
     /// Whether the running image is confirmed.
     #[must_use]
     pub fn confirmed(&self) -> bool {
