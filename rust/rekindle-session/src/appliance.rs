@@ -174,7 +174,8 @@ impl Appliance {
             held: [0; PAYLOAD_MAX],
             held_len: 0,
             tx: [0; FRAME_MAX],
-            pending: [None; 4],
+            // Written out, it is made in its place.
+            pending: [None, None, None, None],
             event: None,
             telemetry: None,
             next_report_ms: 0,

@@ -23,22 +23,24 @@ pub(crate) struct Checksum(u32);
 
 impl Checksum {
     pub(crate) const fn new() -> Self {
-        Self(u32::MAX)
+        Self(0)
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
+        let mut register = !self.0;
         for &byte in bytes {
-            self.0 ^= u32::from(byte);
+            register ^= u32::from(byte);
             for _ in 0..8 {
-                let low = 0_u32.wrapping_sub(self.0 & 1);
-                self.0 = (self.0 >> 1) ^ (0xEDB8_8320 & low);
+                let low = 0_u32.wrapping_sub(register & 1);
+                register = (register >> 1) ^ (0xEDB8_8320 & low);
             }
         }
+        self.0 = !register;
     }
 
     /// The CRC-32 of everything so far.
     pub(crate) const fn value(self) -> u32 {
-        !self.0
+        self.0
     }
 
     /// The CRC-32 of `bytes`.

@@ -97,7 +97,7 @@ impl Receiver {
         match step {
             // An error ends the scan; who walks sees that.
             Step::Running | Step::Target | Step::Moved => {
-                let _ = self.scan.feed(bytes);
+                let _ = self.scan.as_mut().map(|scan| scan.feed(bytes));
             }
             Step::SwapInfo => {
                 self.swap_info = bytes.first().map_or(0, |b| b & 0x0F);
@@ -129,11 +129,10 @@ impl Receiver {
 
     fn walk_running(&mut self) {
         self.job = Job::Boot(Step::Running);
-        if let mcuboot_image::Step::Read { offset, len } = self.scan.step() {
-            self.op = Some(JobOp::Read { area: Area::Primary, offset, len });
+        if self.walk(Area::Primary, 0) {
             return;
         }
-        if let Some(summary) = self.scan.summary() {
+        if let Some(summary) = self.summary() {
             self.running =
                 Running { version: wire_version(summary.header.version), hash: Some(summary.image_hash) };
         }
@@ -170,12 +169,10 @@ impl Receiver {
     fn walk_target(&mut self, step: Step) {
         let received_at = self.config.layout.image_offset;
         self.job = Job::Boot(step);
-        if let mcuboot_image::Step::Read { offset, len } = self.scan.step() {
-            let base = if step == Step::Moved { 0 } else { received_at };
-            self.op = Some(JobOp::Read { area: Area::Secondary, offset: base.wrapping_add(offset), len });
+        if self.walk(Area::Secondary, if step == Step::Moved { 0 } else { received_at }) {
             return;
         }
-        let here = match (self.scan.summary(), self.journal.ledger().attempt()) {
+        let here = match (self.summary(), self.journal.ledger().attempt()) {
             (Some(summary), Some(attempt)) => summary.image_hash == *attempt.target(),
             _ => false,
         };
@@ -250,7 +247,7 @@ impl Receiver {
             transfer.state = OtaState::Activated;
         } else {
             self.recovered = true;
-            self.reread = Reread::NOTHING;
+            self.reread = Reread::new();
             self.job = Job::Boot(Step::Seek);
             self.journal.next_record(block);
         }
@@ -310,12 +307,14 @@ impl Receiver {
 
 impl Reread {
     /// Nothing has been read yet.
-    pub(super) const NOTHING: Self = Self {
-        offset: 0,
-        crc: Checksum::new(),
-        until: 0,
-        expected: 0,
-        matched: 0,
-        matched_crc: Checksum::new(),
-    };
+    pub(super) const fn new() -> Self {
+        Self {
+            offset: 0,
+            crc: Checksum::new(),
+            until: 0,
+            expected: 0,
+            matched: 0,
+            matched_crc: Checksum::new(),
+        }
+    }
 }

@@ -246,7 +246,6 @@ pub struct Receiver {
     safety: Safety,
     transfer: Option<Transfer>,
     deferred: Option<Deferred>,
-    reread: boot::Reread,
     boot: BootFacts,
     /// Time of the last OTA command of this boot.
     last_command_ms: Option<u64>,
@@ -262,18 +261,19 @@ pub struct Receiver {
     /// Where the last attempt's image lies after the boot.
     target: boot::Presence,
     walk: history::Walk,
+    reread: boot::Reread,
     config: Config,
     running: Running,
     /// What a START that is being carried out announced.
     coming: Session,
-    reply: Option<Reply>,
-    events: [Option<Event>; EVENTS_MAX],
     journal: Journal,
-    hashing: verify::Hashing,
-    /// The walk over an image, at boot and at VERIFY.
-    scan: mcuboot_image::Scan,
-    proof: Option<Verified>,
     buffer: [u8; BUFFER_LEN],
+    events: [Option<Event>; EVENTS_MAX],
+    reply: Option<Reply>,
+    hashing: Option<verify::Hashing>,
+    /// The walk over an image, at boot and at VERIFY.
+    scan: Option<mcuboot_image::Scan>,
+    proof: Option<Verified>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -308,9 +308,9 @@ impl Receiver {
             transfer: None,
             proof: None,
             coming: Session { size: 0, digest: [0; 32], version: None },
-            scan: mcuboot_image::Scan::new(0),
-            hashing: verify::Hashing::new(),
-            reread: boot::Reread::NOTHING,
+            scan: None,
+            hashing: None,
+            reread: boot::Reread::new(),
             buffer: [0; BUFFER_LEN],
             job: Job::Boot(boot::Step::Journal),
             op: None,

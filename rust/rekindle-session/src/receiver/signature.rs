@@ -29,14 +29,14 @@ impl Receiver {
         self.key = place;
         self.begin_scan(limit);
         if let Some(hash) = self.config.keys.get(place) {
-            self.scan = Scan::for_key(limit, *hash);
+            self.scan = Some(Scan::for_key(limit, *hash));
         }
     }
 
     /// A walk is over: whether there is a further key to walk for, because this one signed nothing. After the last one
     /// the verification goes on, so that whatever else is wrong with the image is named first.
     pub(super) fn other_key(&mut self) -> bool {
-        let unsigned = self.scan.summary().is_some_and(|summary| summary.signature.is_none());
+        let unsigned = self.summary().is_some_and(|summary| summary.signature.is_none());
         let place = self.key.saturating_add(1);
         if !unsigned || place >= self.config.keys.len() {
             return false;
@@ -49,7 +49,7 @@ impl Receiver {
 
     /// Where in the image the signature lies, if one of the keys is named and it can be read at once.
     pub(super) fn signature_place(&self) -> Option<(u32, u32)> {
-        let at = self.scan.summary()?.signature?;
+        let at = self.summary()?.signature?;
         (usize::from(at.len) <= SIGNATURE_MAX).then_some((at.offset, u32::from(at.len)))
     }
 
@@ -62,7 +62,7 @@ impl Receiver {
 
     /// What the driver is asked.
     pub(super) fn signed(&self, len: usize) -> Output<'_> {
-        let found = self.scan.summary().and_then(|summary| Some((summary, summary.signature?.kind)));
+        let found = self.summary().and_then(|summary| Some((summary, summary.signature?.kind)));
         // `signature_place` has found both, and nothing has touched the walk since.
         let Some((summary, kind)) = found else { return Output::Wait { until_ms: None } };
         let signature = self.buffer.get(..len).unwrap_or_default();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VERIFY: the image is read back from flash, once, and judged by what stands there.
 
-use super::job::Job;
+use super::job::{Job, JobOp};
 use super::{DowngradePolicy, Event, Receiver, activate};
 use crate::journal::record::KIND_VERIFIED;
-use crate::port::READ_MAX_U32;
+use crate::port::{Area, READ_MAX_U32};
 use fusain::{Constraint, OtaState, Version};
 use mcuboot_image::digest::Sha256;
 use mcuboot_image::{ImageVersion, Scan, Summary};
@@ -49,18 +49,12 @@ pub(super) enum Step {
 /// The hashes of a verification.
 #[derive(Clone, Debug)]
 pub(super) struct Hashing {
-    /// Over everything read so far.
-    whole: Sha256,
-    /// So many bytes.
+    /// So many bytes were read.
     offset: u32,
+    /// Over all of them.
+    whole: Sha256,
     /// The image's own hash was reached, and is right.
     image_right: bool,
-}
-
-impl Hashing {
-    pub(super) fn new() -> Self {
-        Self { whole: Sha256::new(), offset: 0, image_right: false }
-    }
 }
 
 impl Receiver {
@@ -78,22 +72,41 @@ impl Receiver {
     /// Begins a walk over header and TLVs of an image of at most `limit` bytes.
     #[inline(never)]
     pub(super) fn begin_scan(&mut self, limit: u32) {
-        self.scan = Scan::new(limit);
+        self.scan = Some(Scan::new(limit));
+    }
+
+    /// Opens the next read of the walk over an image that lies at `base` of an area; `false` when the walk is over.
+    #[inline(never)]
+    pub(super) fn walk(&mut self, area: Area, base: u32) -> bool {
+        let Some(mcuboot_image::Step::Read { offset, len }) = self.scan.as_ref().map(Scan::step) else {
+            return false;
+        };
+        self.op = Some(JobOp::Read { area, offset: base.wrapping_add(offset), len });
+        true
+    }
+
+    /// What the walk found, if it came to the end.
+    pub(super) fn summary(&self) -> Option<&Summary> {
+        self.scan.as_ref()?.summary()
     }
 
     pub(super) fn run_verify(&mut self, step: Step) {
         let (offset, len) = match step {
-            Step::Scan => match self.scan.step() {
-                mcuboot_image::Step::Read { offset, len } => (offset, len),
-                mcuboot_image::Step::Done => return self.scanned(),
-            },
+            Step::Scan => {
+                self.job = Job::Verify(step);
+                if !self.walk(Area::Secondary, self.config.layout.image_offset) {
+                    self.scanned();
+                }
+                return;
+            }
             Step::Hash => {
-                let (offset, size) = (self.hashing.offset, self.transfer.as_ref().map_or(0, |t| t.size));
+                let offset = self.hashing.as_ref().map_or(0, |h| h.offset);
+                let size = self.transfer.as_ref().map_or(0, |t| t.size);
                 if offset >= size {
                     return self.hashed();
                 }
                 // A read ends where MCUboot's hash ends, so that one pass serves both digests.
-                let hashed_len = self.scan.summary().map_or(0, |s| s.hashed_len);
+                let hashed_len = self.summary().map_or(0, |s| s.hashed_len);
                 let stop = if offset < hashed_len { hashed_len } else { size };
                 (offset, stop.saturating_sub(offset).min(READ_MAX_U32))
             }
@@ -110,7 +123,7 @@ impl Receiver {
 
     pub(super) fn verify_read(&mut self, step: Step, bytes: &[u8]) {
         if step == Step::Scan {
-            if self.scan.feed(bytes).is_err() {
+            if self.scan.as_mut().is_some_and(|scan| scan.feed(bytes).is_err()) {
                 self.refuse_image(Constraint::HeaderInvalid);
             }
             return;
@@ -119,10 +132,10 @@ impl Receiver {
         if step == Step::Signature {
             return self.signature_read(bytes);
         }
-        let hashing = &mut self.hashing;
+        let Some(hashing) = &mut self.hashing else { return };
         hashing.whole.update(bytes);
         hashing.offset = hashing.offset.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
-        if let Some(summary) = self.scan.summary()
+        if let Some(summary) = self.scan.as_ref().and_then(Scan::summary)
             && hashing.offset == summary.hashed_len
         {
             hashing.image_right = hashing.whole.value() == summary.image_hash;
@@ -135,7 +148,7 @@ impl Receiver {
         if self.other_key() {
             return;
         }
-        let (Some(summary), Some(transfer)) = (self.scan.summary(), &self.transfer) else {
+        let (Some(summary), Some(transfer)) = (self.summary(), &self.transfer) else {
             return self.refuse_image(Constraint::HeaderInvalid);
         };
         let version = summary.header.version;
@@ -151,14 +164,18 @@ impl Receiver {
         if older && self.config.downgrade == DowngradePolicy::Refuse {
             return self.refuse_image(Constraint::VersionDowngrade);
         }
-        self.hashing = Hashing::new();
+        self.hashing = Some(Hashing { offset: 0, whole: Sha256::new(), image_right: false });
         self.job = Job::Verify(Step::Hash);
     }
 
     fn hashed(&mut self) {
-        let whole = self.hashing.whole.value();
-        let announced = self.transfer.as_ref().is_some_and(|t| t.digest == whole);
-        if !(announced && self.hashing.image_right) {
+        let right = match (&self.hashing, &self.transfer) {
+            (Some(hashing), Some(transfer)) => {
+                hashing.image_right && hashing.whole.value() == transfer.digest
+            }
+            _ => false,
+        };
+        if !right {
             return self.refuse_image(Constraint::HashMismatch);
         }
         #[cfg(feature = "signature")]
@@ -179,7 +196,8 @@ impl Receiver {
     }
 
     fn proved(&mut self) {
-        let (Some(summary), Some(transfer)) = (self.scan.summary(), &mut self.transfer) else { return };
+        let summary = self.scan.as_ref().and_then(Scan::summary);
+        let (Some(summary), Some(transfer)) = (summary, &mut self.transfer) else { return };
         let version = wire_version(summary.header.version);
         self.proof = Some(Verified { summary: *summary });
         transfer.state = OtaState::Verified;
