@@ -59,18 +59,20 @@ static const struct flash_area *open_area(uint8_t area)
 int rekindle_area_info(uint8_t area, struct rekindle_area_info *info)
 {
 	const struct flash_area *fa = open_area(area);
+	const struct flash_parameters *parameters;
 	struct flash_pages_info page;
 	int rc;
 
 	if (fa == NULL) {
 		return -ENODEV;
 	}
-	rc = flash_get_page_info_by_offs(flash_area_get_device(fa), fa->fa_off, &page);
+	rc = flash_get_page_info_by_offs(fa->fa_dev, fa->fa_off, &page);
 	if (rc == 0) {
+		parameters = flash_get_parameters(fa->fa_dev);
 		info->size = (uint32_t)fa->fa_size;
 		info->sector_size = (uint32_t)page.size;
-		info->write_block = flash_area_align(fa);
-		info->erased = flash_area_erased_val(fa);
+		info->write_block = (uint32_t)parameters->write_block_size;
+		info->erased = parameters->erase_value;
 	}
 	return rc;
 }

@@ -24,21 +24,17 @@
 #define KEY_ADDRESS "rekindle/address"
 #define KEY_BOOT    "rekindle/boot"
 
-/* Once it has succeeded, it does nothing more. */
-static bool settings_ready(void)
-{
-	return IS_ENABLED(CONFIG_SETTINGS) && settings_subsys_init() == 0;
-}
-
+/* The subsystem's initialisation does nothing more once it has succeeded. */
 static bool load(const char *key, void *value, size_t len)
 {
-	return settings_ready() && settings_load_one(key, value, len) == (ssize_t)len;
+	return IS_ENABLED(CONFIG_SETTINGS) && settings_subsys_init() == 0 &&
+	       settings_load_one(key, value, len) == (ssize_t)len;
 }
 
+/* Behind a load(). A value that cannot be kept is drawn anew at the next boot. */
 static void save(const char *key, const void *value, size_t len)
 {
-	if (settings_ready()) {
-		/* A value that cannot be kept is drawn anew at the next boot. */
+	if (IS_ENABLED(CONFIG_SETTINGS)) {
 		(void)settings_save_one(key, value, len);
 	}
 }

@@ -21,7 +21,7 @@ static int channel = -1;
 
 static int arm(void)
 {
-	const struct wdt_timeout_cfg timeout = {
+	static const struct wdt_timeout_cfg timeout = {
 		.window.max = CONFIG_REKINDLE_WATCHDOG_TIMEOUT_MS,
 		.flags = WDT_FLAG_RESET_SOC,
 	};

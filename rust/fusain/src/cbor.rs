@@ -48,13 +48,19 @@ const INFO: u8 = 0x1F;
 ///
 /// [`DecodeError::Envelope`] if the payload does not begin with an array of two whose first item is a code
 /// (PROTOCOL.md §3.1), or is longer than a frame can carry.
-#[inline(never)]
+#[inline]
 pub fn message_code(payload: &[u8]) -> Result<u8, DecodeError> {
+    enveloped(payload).ok_or(DecodeError::Envelope)
+}
+
+/// The code, which fits a register as the error does not.
+#[inline(never)]
+fn enveloped(payload: &[u8]) -> Option<u8> {
     // By its bytes, since a decoder would accept wider heads as well.
     match payload {
-        _ if payload.len() > PAYLOAD_MAX => Err(DecodeError::Envelope),
-        [ENVELOPE, code @ 0..=0x17, ..] | [ENVELOPE, 0x18, code, ..] => Ok(*code),
-        _ => Err(DecodeError::Envelope),
+        _ if payload.len() > PAYLOAD_MAX => None,
+        [ENVELOPE, code @ 0..=0x17, ..] | [ENVELOPE, 0x18, code, ..] => Some(*code),
+        _ => None,
     }
 }
 

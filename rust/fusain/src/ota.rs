@@ -202,9 +202,8 @@ impl Version {
         if !array.may_hold(4) {
             return Err(Constraint::ValueInvalid);
         }
-        let mut numbers = [0_u32; 4];
-        let mut fits = true;
-        for (number, max) in numbers.iter_mut().zip([0xFF, 0xFF, 0xFFFF, u32::MAX]) {
+        let mut numbers = [0; 4];
+        for number in &mut numbers {
             // An array of indefinite length may be too short.
             if array.ends(&mut items) != Some(false) {
                 return Err(Constraint::ValueInvalid);
@@ -213,22 +212,16 @@ impl Version {
             if first.is_none_or(|first| first.major() != major::UNSIGNED) {
                 return Err(Constraint::TypeMismatch);
             }
-            let argument = u32::try_from(items.argument).ok();
-            *number = argument.filter(|number| *number <= max).unwrap_or_else(|| {
-                fits = false;
-                0
-            });
+            *number = items.argument;
         }
         if array.ends(&mut items) != Some(true) {
             return Err(Constraint::ValueInvalid);
         }
-        if !fits {
-            return Err(Constraint::ValueTooHigh);
-        }
         let [major, minor, revision, build] = numbers;
-        let ([major, ..], [minor, ..]) = (major.to_le_bytes(), minor.to_le_bytes());
-        let [low, high, ..] = revision.to_le_bytes();
-        Ok(Self { major, minor, revision: u16::from_le_bytes([low, high]), build })
+        match (major.try_into(), minor.try_into(), revision.try_into(), build.try_into()) {
+            (Ok(major), Ok(minor), Ok(revision), Ok(build)) => Ok(Self { major, minor, revision, build }),
+            _ => Err(Constraint::ValueTooHigh),
+        }
     }
 }
 

@@ -8,9 +8,9 @@
 //! One OTA command is held while the receiver is busy; from then on [`wants_bytes`](Appliance::wants_bytes)
 //! is false and bytes stay in the driver's queue, which must hold the announced window.
 
-use crate::copy;
 use crate::port::{FlashFault, FlashOp};
 use crate::receiver::{self, BootFacts, Config, ConfigError, Lend, Receiver, Reply, Safety, Verified};
+use crate::{copy, elapsed_ms};
 use fusain::{
     Address, ApplianceState, Command, DeviceAnnounce, DiscoveryRequest, Extension, ExtensionRequest,
     FRAME_MAX, FrameError, Mode, OtaState, OutcomeReport, PAYLOAD_MAX, PingRequest, PingResponse, Reason,
@@ -512,8 +512,7 @@ impl Appliance {
             self.enqueue(Pending::State);
             return Some(Event::Telemetry(None));
         }
-        let timeout = u64::from(self.timeout_ms?);
-        if now_ms.saturating_sub(self.last_ping_ms) < timeout {
+        if elapsed_ms(now_ms, self.last_ping_ms) < self.timeout_ms? {
             return None;
         }
         // Once per silence: the next one is counted from here.

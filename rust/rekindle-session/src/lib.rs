@@ -20,6 +20,12 @@ pub mod sender;
 
 pub use journal::{HISTORY_MAX, JOURNAL_SECTOR_MIN};
 
+/// Time that has passed since an earlier one, at most 49 days; both in milliseconds of the same clock.
+#[inline(never)]
+pub(crate) fn elapsed_ms(now_ms: u64, since_ms: u64) -> u32 {
+    u32::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(u32::MAX)
+}
+
 /// Copies as many bytes as both have. Where they are of one length, which is what is meant, `copy_from_slice` would
 /// do the same, and bring a panic along that never comes.
 #[inline(never)]

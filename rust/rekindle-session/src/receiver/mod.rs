@@ -24,6 +24,7 @@ pub use config::{BootFacts, Config, ConfigError, DowngradePolicy, EraseMode, Saf
 pub use signature::Signed;
 pub use verify::Verified;
 
+use crate::elapsed_ms;
 use crate::journal::Journal;
 use crate::journal::record::{Checksum, Session, Stage};
 use crate::port::{Area, FlashFault, FlashOp, WRITE_MAX};
@@ -382,9 +383,8 @@ impl Receiver {
     /// refused as unsafe, and the transfer goes on when it is safe again.
     #[must_use]
     pub fn busy(&self, now_ms: u64) -> bool {
-        let used = self
-            .last_command_ms
-            .is_some_and(|last| now_ms.saturating_sub(last) < u64::from(self.config.takeover_ms));
+        let used =
+            self.last_command_ms.is_some_and(|last_ms| elapsed_ms(now_ms, last_ms) < self.config.takeover_ms);
         let working = !matches!(self.job, Job::None | Job::Boot(_));
         working
             || self.lent

@@ -3,6 +3,7 @@
 
 use super::job::{Job, JobOp};
 use super::{EraseMode, Event, Receiver, Transfer};
+use crate::elapsed_ms;
 use crate::journal::record::{Checksum, KIND_CLOSED, Session};
 use fusain::{Constraint, OtaStart, OtaState, Outcome, Reason};
 use mcuboot_image::HEADER_SIZE;
@@ -47,7 +48,7 @@ impl Receiver {
                 return self.restart();
             }
             let used_ms = self.last_command_ms.or(self.began_ms).unwrap_or(now_ms);
-            if now_ms.saturating_sub(used_ms) < u64::from(self.config.takeover_ms) {
+            if elapsed_ms(now_ms, used_ms) < self.config.takeover_ms {
                 return self.reject(Reason::UpdateInProgress);
             }
         }
