@@ -46,8 +46,8 @@ impl Receiver {
                 Step::Done
             }
             Step::Done => {
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.state = OtaState::Activated;
+                if self.transfer.is_some() {
+                    self.state = OtaState::Activated;
                 }
                 self.event(Event::SwapPending { mode: self.asked.mode });
                 self.reboot = self.asked.reboot;

@@ -244,8 +244,9 @@ impl Receiver {
         if open {
             transfer.durable = session.size;
             transfer.flushed = session.size;
-            transfer.state = OtaState::Activated;
+            self.state = OtaState::Activated;
         } else {
+            self.state = OtaState::Receiving;
             self.recovered = true;
             self.reread = Reread::new();
             self.job = Job::Boot(Step::Seek);
@@ -298,7 +299,7 @@ impl Receiver {
         transfer.erased_to = at.matched;
         transfer.crc = at.matched_crc;
         if at.matched == transfer.size {
-            transfer.state = if verified { OtaState::Verified } else { OtaState::Received };
+            self.state = if verified { OtaState::Verified } else { OtaState::Received };
         }
         let (offset, size) = (at.matched, transfer.size);
         self.event(Event::Resumed { offset, size });

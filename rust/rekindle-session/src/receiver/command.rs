@@ -54,14 +54,13 @@ impl Receiver {
 
     /// Answers with ERROR_INVALID_CMD, for a field or for what was received as a whole.
     #[inline(never)]
-    pub(super) fn refuse(&mut self, field: Option<i32>, constraint: Constraint) {
-        let constraint = Some(constraint.number());
-        self.reply = Some(Reply::Invalid(InvalidCommand { code: 1, field, constraint }));
+    pub(super) fn refuse(&mut self, field: Option<u8>, constraint: Constraint) {
+        self.reply = Some(Reply::Invalid(InvalidCommand::parameter(field.map(i32::from), constraint)));
     }
 
     /// Refusal that names the OTA state.
     pub(super) fn reject(&mut self, reason: Reason) {
-        self.reject_in(self.state().number(), reason);
+        self.reject_in(self.state.number(), reason);
     }
 
     #[inline(never)]
@@ -83,7 +82,7 @@ impl Receiver {
         let Some(transfer) = &self.transfer else {
             return self.reject(Reason::InvalidInState);
         };
-        match transfer.state {
+        match self.state {
             OtaState::Idle | OtaState::Activated => return self.reject(Reason::InvalidInState),
             OtaState::Receiving => return self.refuse(None, Constraint::ValueTooLow),
             OtaState::Received | OtaState::Verified => {}
@@ -102,7 +101,7 @@ impl Receiver {
 
     fn on_activate(&mut self, command: OtaActivate) {
         let OtaActivate { mode, reboot } = command;
-        match self.state() {
+        match self.state {
             OtaState::Idle | OtaState::Receiving | OtaState::Received => {
                 return self.reject(Reason::InvalidInState);
             }
@@ -129,7 +128,7 @@ impl Receiver {
     }
 
     fn on_abort(&mut self) {
-        match self.state() {
+        match self.state {
             OtaState::Activated => self.reject(Reason::InvalidInState),
             OtaState::Idle | OtaState::Receiving | OtaState::Received | OtaState::Verified => {
                 self.close();
@@ -172,7 +171,7 @@ impl Receiver {
 
     /// An upgrade happens at the next boot.
     fn upgrade_pending(&self) -> bool {
-        self.state() == OtaState::Activated || matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm)
+        self.state == OtaState::Activated || matches!(self.boot.swap_type, SwapType::Test | SwapType::Perm)
     }
 
     /// An upgrade or a revert happens at the next boot.

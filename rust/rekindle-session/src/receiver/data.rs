@@ -21,7 +21,7 @@ pub(super) enum Step {
 
 impl Receiver {
     pub(super) fn on_data(&mut self, now_ms: u64, data: &OtaData<'_>) {
-        let Some((next, size)) = self.progress().filter(|_| self.state() != OtaState::Activated) else {
+        let Some((next, size)) = self.progress().filter(|_| self.state != OtaState::Activated) else {
             return self.reject(Reason::InvalidInState);
         };
         if self.refused_unsafe() {
@@ -79,9 +79,7 @@ impl Receiver {
             return;
         }
         if last && transfer.durable == transfer.size {
-            if let Some(transfer) = &mut self.transfer {
-                transfer.state = OtaState::Received;
-            }
+            self.state = OtaState::Received;
         } else if transfer.flushed == transfer.erased_to && !last {
             // The next sector is erased now, while the sender's window keeps the line busy.
             self.job = Job::Store(Step::Next);

@@ -170,6 +170,7 @@ impl Receiver {
 
     pub(super) fn end_transfer(&mut self) {
         self.transfer = None;
+        self.state = OtaState::Idle;
         self.proof = None;
         self.recovered = false;
         self.deferred = None;
@@ -182,7 +183,7 @@ impl Receiver {
             if self.lent {
                 self.end_transfer();
                 self.job = Job::Start(start::Step::Forget);
-            } else if self.state() != OtaState::Activated && self.transfer.is_some() {
+            } else if self.state != OtaState::Activated && self.transfer.is_some() {
                 self.close();
             }
             return true;

@@ -192,7 +192,6 @@ struct Transfer {
     crc: Checksum,
     /// Bytes of `buffer` in use.
     fill: usize,
-    state: OtaState,
 }
 
 impl Transfer {
@@ -242,6 +241,8 @@ pub struct Receiver {
     swap_info: u8,
     /// How often the open read has been asked for.
     read_tries: u8,
+    /// Idle while there is no transfer, and only then.
+    state: OtaState,
     /// How the image is to be activated.
     asked: OtaActivate,
     safety: Safety,
@@ -306,6 +307,7 @@ impl Receiver {
             journal: Journal::new(&config.layout),
             running: Running::default(),
             swap_info: 0,
+            state: OtaState::Idle,
             transfer: None,
             proof: None,
             coming: Session { size: 0, digest: [0; 32], version: None },
@@ -358,9 +360,8 @@ impl Receiver {
 
     /// The state that OTA_STATUS reports.
     #[must_use]
-    #[inline(never)]
     pub fn state(&self) -> OtaState {
-        self.transfer.as_ref().map_or(OtaState::Idle, |t| t.state)
+        self.state
     }
 
     /// Next expected offset and image size of the session, in bytes.
@@ -389,7 +390,7 @@ impl Receiver {
         working
             || self.lent
             || !self.boot.confirmed
-            || self.state() == OtaState::Activated
+            || self.state == OtaState::Activated
             || (self.transfer.is_some() && used)
     }
 
@@ -605,7 +606,7 @@ impl Receiver {
     /// OTA_STATUS without the version, as DATA is answered.
     fn progress_status(&self) -> OtaStatus {
         let transfer = self.transfer.as_ref();
-        OtaStatus { state: self.state(), offset: transfer.map(Transfer::next), version: None }
+        OtaStatus { state: self.state, offset: transfer.map(Transfer::next), version: None }
     }
 
     #[inline(never)]

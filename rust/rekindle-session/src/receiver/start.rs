@@ -41,7 +41,7 @@ impl Receiver {
         };
         if let Some(transfer) = &self.transfer {
             let same = transfer.digest == start.digest && transfer.size == size;
-            if transfer.state == OtaState::Activated {
+            if self.state == OtaState::Activated {
                 return self.reject(Reason::InvalidInState);
             }
             if same {
@@ -119,6 +119,7 @@ impl Receiver {
                 let all = self.config.erase == EraseMode::AtStart;
                 let erased_to = if all { u32::MAX } else { self.config.layout.sector_size };
                 self.transfer = Some(Transfer::new(&self.coming, erased_to));
+                self.state = OtaState::Receiving;
                 self.event(Event::Started { size: self.coming.size });
                 return self.acknowledge();
             }
@@ -161,7 +162,6 @@ impl Transfer {
             erased_to,
             crc: Checksum::new(),
             fill: 0,
-            state: OtaState::Receiving,
         }
     }
 }

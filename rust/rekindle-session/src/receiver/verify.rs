@@ -200,8 +200,8 @@ impl Receiver {
         let (Some(summary), Some(transfer)) = (summary, &mut self.transfer) else { return };
         let version = wire_version(summary.header.version);
         self.proof = Some(Verified { summary: *summary });
-        transfer.state = OtaState::Verified;
         transfer.version = Some(version);
+        self.state = OtaState::Verified;
         self.event(Event::Verified { version });
         if self.activating {
             self.job = Job::Activate(activate::Step::Note);
