@@ -33,6 +33,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// As [`open`](Self::open), with what is wrong noted like any other error.
+    // In its place: to hand on a result, all of it would be copied.
+    #[inline(never)]
+    pub(crate) fn opened(payload: &'a [u8], code: u8) -> Self {
+        Self::open(payload, code).unwrap_or_else(|error| Self {
+            payload,
+            code,
+            places: [0; KEYS],
+            error: Some(error),
+        })
+    }
+
     /// Walks a payload that is enveloped with message type `code`.
     #[inline]
     pub(crate) fn walked(payload: &'a [u8], code: u8) -> Self {
@@ -220,7 +232,7 @@ macro_rules! message {
             ///
             /// A payload of another type, or one whose fields are not those of this type.
             pub fn decode(payload: & $($life)? [u8]) -> Result<Self, $crate::error::DecodeError> {
-                let mut fields = $crate::fields::Fields::open(payload, Self::CODE)?;
+                let mut fields = $crate::fields::Fields::opened(payload, Self::CODE);
                 let message = $crate::fields::Load::load(&mut fields);
                 fields.finish(message)
             }

@@ -260,22 +260,22 @@ impl SerialDecoder {
     /// As [`Decoder::push`]. [`FrameError::Gap`] drops what came before the silence; the byte itself is taken as
     /// the first one after it, so that it may begin the next frame.
     pub fn push_at(&mut self, now_ms: u64, byte: u8) -> Option<Result<Packet<'_>, FrameError>> {
-        let gap = self.poll_gap(now_ms);
+        let gap = self.fell_silent(now_ms);
         self.last_ms = now_ms;
         let result = self.decoder.push(byte);
         // Outside a frame a byte completes nothing, so no result is lost behind the gap's.
-        match gap {
-            Some(error) => Some(Err(error)),
-            None => result,
-        }
+        if gap { Some(Err(FrameError::Gap)) } else { result }
     }
 
     /// Drops a frame that has been silent for more than [`GAP_MS`] at `now_ms`. Calling it is optional: the next
     /// byte finds the gap as well.
-    #[inline(never)]
     pub fn poll_gap(&mut self, now_ms: u64) -> Option<FrameError> {
-        let silent = now_ms.saturating_sub(self.last_ms) > GAP_MS;
-        (silent && self.decoder.reset()).then_some(FrameError::Gap)
+        self.fell_silent(now_ms).then_some(FrameError::Gap)
+    }
+
+    #[inline(never)]
+    fn fell_silent(&mut self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.last_ms) > GAP_MS && self.decoder.reset()
     }
 }
 

@@ -330,8 +330,7 @@ impl Appliance {
             SendTelemetry::CODE => self.send_telemetry(payload, answers),
             StateCommand::CODE => self.state_command(now_ms, payload, answers),
             // An update is for one device: sent to all, it is dropped (PROTOCOL.md, addressing).
-            _ if broadcast => {}
-            0x40..=0x44 | Extension::CODE | 0x4F => {
+            0x40..=0x44 | Extension::CODE | 0x4F if !broadcast => {
                 if let Some(place) = self.held.get_mut(..payload.len()) {
                     copy(place, payload);
                     self.held_len = payload.len();
