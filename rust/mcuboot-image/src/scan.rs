@@ -42,6 +42,7 @@ pub struct Scan {
     end: u32,
     limit: u32,
     summary: Summary,
+    #[cfg(feature = "signatures")]
     wanted_key: Option<[u8; 32]>,
 }
 
@@ -71,8 +72,10 @@ pub struct Summary {
     /// Length of the whole image: `hashed_len` and the unprotected TLVs.
     pub total_len: u32,
     /// Hash of the key that made `signature`, if the image tells.
+    #[cfg(feature = "signatures")]
     pub key_hash: Option<[u8; 32]>,
     /// The first signature, or the first one by the key asked for with [`Scan::for_key`].
+    #[cfg(feature = "signatures")]
     pub signature: Option<SignatureRef>,
     /// Security counter (TLV 0x50).
     pub security_counter: Option<u32>,
@@ -83,6 +86,7 @@ pub struct Summary {
     /// Number of dependencies on other images (TLV 0x40), at most 255.
     pub dependencies: u8,
     /// Number of signatures, at most 255.
+    #[cfg(feature = "signatures")]
     pub signatures: u8,
     /// First unprotected TLV that MCUboot refuses when built with its allow list (Zephyr's default).
     pub unlisted: Option<u16>,
@@ -163,6 +167,7 @@ impl Scan {
         };
         Self {
             limit,
+            #[cfg(feature = "signatures")]
             wanted_key: None,
             state: if limit < HEADER_LEN { State::Failed(Fault::TooShort) } else { State::Header },
             head: (0, 0),
@@ -175,12 +180,15 @@ impl Scan {
                 image_hash: [0; 32],
                 hashed_len: 0,
                 total_len: 0,
+                #[cfg(feature = "signatures")]
                 key_hash: None,
+                #[cfg(feature = "signatures")]
                 signature: None,
                 security_counter: None,
                 vendor: None,
                 class: None,
                 dependencies: 0,
+                #[cfg(feature = "signatures")]
                 signatures: 0,
                 unlisted: None,
             },
@@ -189,6 +197,7 @@ impl Scan {
 
     /// As [`new`](Self::new), but of several signatures the one is wanted that follows this key hash, as
     /// MCUboot picks it.
+    #[cfg(feature = "signatures")]
     #[must_use]
     pub const fn for_key(limit: u32, key_hash: [u8; 32]) -> Self {
         let mut scan = Self::new(limit);
@@ -393,17 +402,24 @@ impl Scan {
             summary.unlisted = Some(kind);
         }
         match kind {
-            tlv::KEY_HASH | tlv::SHA256 | tlv::SECURITY_COUNTER | tlv::VENDOR | tlv::CLASS => {
+            tlv::SHA256 | tlv::SECURITY_COUNTER | tlv::VENDOR | tlv::CLASS => {
+                self.cursor = self.cursor.wrapping_add(tlv::HEAD_SIZE);
+                return Ok(State::Value);
+            }
+            #[cfg(feature = "signatures")]
+            tlv::KEY_HASH => {
                 self.cursor = self.cursor.wrapping_add(tlv::HEAD_SIZE);
                 return Ok(State::Value);
             }
             tlv::DEPENDENCY => summary.dependencies = summary.dependencies.saturating_add(1),
+            #[cfg(feature = "signatures")]
             tlv::RSA2048..=tlv::ED25519 => self.signature(kind, len),
             _ => {}
         }
         self.next_tlv(whole)
     }
 
+    #[cfg(feature = "signatures")]
     fn signature(&mut self, kind: u16, len: u16) {
         let summary = &mut self.summary;
         summary.signatures = summary.signatures.saturating_add(1);
@@ -428,6 +444,7 @@ impl Scan {
                     self.have_hash = true;
                 }
             }
+            #[cfg(feature = "signatures")]
             tlv::KEY_HASH if summary.signature.is_none() => {
                 summary.key_hash =
                     bytes.try_into().ok().filter(|hash| self.wanted_key.is_none_or(|wanted| wanted == *hash));
