@@ -114,8 +114,8 @@ impl<const C: usize> Subscriptions<C> {
         let held = |client: usize| self.iter().filter(|s| usize::from(s.client) == client).count();
         let others = (0..C).filter(|other| *other != usize::from(client));
         let kept: usize = others.map(|other| SUBSCRIPTIONS_KEPT.saturating_sub(held(other))).sum();
-        let free = self.all.as_flattened_mut().iter_mut().filter(|place| place.is_none());
-        let Some(place) = free.skip(kept).next() else { return false };
+        let mut free = self.all.as_flattened_mut().iter_mut().filter(|place| place.is_none());
+        let Some(place) = free.nth(kept) else { return false };
         *place = Some(Subscription { client, appliance, since_ms, burst_ms: None });
         true
     }

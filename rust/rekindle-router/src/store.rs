@@ -120,7 +120,9 @@ impl DirStore {
         open.file.sync_all()?;
         if open.fresh {
             self.directory.sync_all()?;
-            open.fresh = false;
+            if let Some(open) = self.opened(file, false)? {
+                open.fresh = false;
+            }
         }
         Ok(())
     }
