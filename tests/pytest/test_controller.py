@@ -338,8 +338,11 @@ def test_idle_connections_leave_room_for_others(
     idle = [controller.connect() for _ in range(3)]
     for _ in range(40):
         controller.connect().close()
-    # Zephyr has room for sixteen connections, and keeps each for 1.5 s behind its end.
-    time.sleep(2)
+    # Zephyr has room for sixteen connections, and keeps each for 1.5 s behind its end: until the last of these has had
+    # its turn, TCP asks for a new one again, seconds apart.
+    end = time.monotonic() + 40
+    while rekindle.run("status", "--to", rekindle.url, "--address", address).exit_code != DONE:
+        assert time.monotonic() < end
     assert status(rekindle, address)["info"]["version"] == "0.1.0"
     for connection in idle:
         connection.sendall(bytes([0x7E]) + bytes(5_000))
