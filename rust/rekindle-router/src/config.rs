@@ -156,8 +156,18 @@ impl Settings {
     }
 }
 
+/// Two links would be on one line, whatever else is said of it.
+fn is_same_line(one: &Target, other: &Target) -> bool {
+    match (one, other) {
+        (Target::Serial(one), Target::Serial(other)) => one.path == other.path,
+        (one, other) => one == other,
+    }
+}
+
 /// Largest image where the configuration names none, in bytes.
 const IMAGE_MAX_DEFAULT: u32 = 16 * 1024 * 1024;
+/// Idle time in seconds after which another image takes the store over, where the configuration names none.
+const TAKEOVER_DEFAULT: u32 = 60;
 /// Largest that can be asked for.
 const IMAGE_MAX: u32 = 256 * 1024 * 1024;
 
@@ -183,11 +193,19 @@ impl Reader<'_> {
                 return Err(self.place.wrong(max, "image-max", what));
             }
         };
+        let takeover_seconds = match &document.takeover_seconds {
+            None => TAKEOVER_DEFAULT,
+            Some(seconds) if *seconds.get_ref() > 0 => *seconds.get_ref(),
+            Some(seconds) => {
+                let what = "expected 1 second or more: with none, clients take the store from each other";
+                return Err(self.place.wrong(seconds, "takeover-seconds", what.to_owned()));
+            }
+        };
         Ok(Settings {
             store: self.file(document.store.as_ref()),
             routing: document.routing.into(),
             image_max,
-            takeover_ms: document.takeover_seconds.saturating_mul(1000),
+            takeover_ms: takeover_seconds.saturating_mul(1000),
             root_mode_file: document.root_mode_file.as_ref().map(|path| self.file(path)),
             administrator: 0,
             keys,
@@ -218,6 +236,15 @@ impl Reader<'_> {
             }
             let key = PublicKey::from_pem(&pem)
                 .map_err(|error| wrong(format!("{} is no key: {error}", path.display())))?;
+            if let Some(twice) = keys.iter().position(|known: &TrustedKey| known.key == key) {
+                let first = files.get(twice).map(|(file, _): &(PathBuf, bool)| file.display().to_string());
+                return Err(wrong(format!(
+                    "{} is the key of {} again: leave one of them out, and say `revoked = true` if it is \
+                     not trusted any more",
+                    path.display(),
+                    first.unwrap_or_default()
+                )));
+            }
             keys.push(TrustedKey { key, revoked: entry.revoked });
             files.push((path, entry.revoked));
         }
@@ -247,6 +274,10 @@ impl Reader<'_> {
                 .map_err(|error| self.place.wrong(&entry.url, "link.url", format!("{error}")))?;
             if matches!(target, Target::Tls { .. } | Target::WebSocket { .. }) {
                 let what = "a bus is reached over serial://, tcp:// or unix://".to_owned();
+                return Err(self.place.wrong(&entry.url, "link.url", what));
+            }
+            if let Some(link) = links.iter().find(|link| is_same_line(&link.target, &target)) {
+                let what = format!("link `{}` is at this address already", link.name);
                 return Err(self.place.wrong(&entry.url, "link.url", what));
             }
             let name = entry.name.as_ref();

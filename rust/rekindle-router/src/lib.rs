@@ -30,7 +30,7 @@ use std::thread;
 use config::{Northbound, Settings};
 use engine::{Engine, Input};
 use limits::LINKS_MAX;
-use rekindle_relay::{AuditRecord, File};
+use rekindle_relay::{AuditRecord, File, Routing};
 use store::{DirStore, StoreError};
 
 /// Why the daemon does not start.
@@ -101,6 +101,11 @@ impl Daemon {
         }
         if !self.settings.key_files.iter().any(|(_, revoked)| !revoked) {
             tracing::warn!("no key is trusted: every image will be refused");
+        }
+        if self.settings.routing == Routing::Transparent {
+            tracing::warn!(
+                "routing is transparent: images are neither judged nor recorded, whoever sends them"
+            );
         }
         // A link more than there is would let the core wait for it; a single one lets it look for appliances that
         // nobody has announced.

@@ -15,8 +15,7 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) routing: RoutingName,
     pub(super) image_max: Option<Spanned<u32>>,
-    #[serde(default = "takeover_default")]
-    pub(super) takeover_seconds: u32,
+    pub(super) takeover_seconds: Option<Spanned<u32>>,
     pub(super) root_mode_file: Option<PathBuf>,
     #[serde(default)]
     pub(super) key: Vec<KeyEntry>,
@@ -26,10 +25,6 @@ pub(super) struct Document {
     pub(super) link: Vec<LinkEntry>,
     #[serde(default)]
     pub(super) appliance: Vec<ApplianceEntry>,
-}
-
-const fn takeover_default() -> u32 {
-    60
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -9,7 +9,7 @@ store = "store"
 [[key]]
 file = "release.pub.pem"
 [[key]]
-file = "release.pub.pem"
+file = "former.pub.pem"
 revoked = true
 [[listen]]
 url = "tcp://127.0.0.1:0"
@@ -35,6 +35,8 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate_p256().unwrap();
         std::fs::write(folder.path().join("release.pub.pem"), key.public_key().to_pem()).unwrap();
+        let former = SigningKey::generate_ed25519().unwrap();
+        std::fs::write(folder.path().join("former.pub.pem"), former.public_key().to_pem()).unwrap();
         std::fs::write(folder.path().join("release.pem"), key.to_pem().unwrap().as_bytes()).unwrap();
         let secrets = folder.path().join("secrets.toml");
         std::fs::write(&secrets, "[tokens]\nci = \"0123456789\"\n").unwrap();
@@ -100,8 +102,26 @@ fn what_is_wrong_is_told_with_line_and_key() {
     desk.says(&with("[[listen]]\nurl = \"tcp://127.0.0.1:0\"\n", ""), None, "listen: is missing");
     desk.says(&format!("image-max = 7\n{GOOD}"), Some(1), "image-max: expected 32");
     desk.says("store = ", Some(1), "");
-    let five = "[[key]]\nfile = \"release.pub.pem\"\n".repeat(3);
-    desk.says(&format!("{GOOD}{five}"), Some(28), "4 at most");
+    desk.says(&format!("takeover-seconds = 0\n{GOOD}"), Some(1), "takeover-seconds: expected 1");
+    desk.says(
+        &with("serial:///dev/ttyUSB0?half-duplex=yes", "tcp://10.0.0.7"),
+        Some(15),
+        "link `north` is at",
+    );
+    // A copy under another name is the same key, whether one of them is revoked or not.
+    let copy = |name: &str| std::fs::copy(desk.0.path().join("release.pub.pem"), desk.0.path().join(name));
+    copy("copy.pub.pem").unwrap();
+    for revoked in ["revoked = true\n", ""] {
+        let text = GOOD.replace("former.pub.pem", "copy.pub.pem").replacen("revoked = true\n", revoked, 1);
+        desk.says(&text, Some(6), "release.pub.pem again");
+    }
+    let mut five = GOOD.to_owned();
+    for nth in 0..3 {
+        let key = SigningKey::generate_ed25519().unwrap().public_key();
+        std::fs::write(desk.0.path().join(format!("{nth}.pub.pem")), key.to_pem()).unwrap();
+        five += &format!("[[key]]\nfile = \"{nth}.pub.pem\"\n");
+    }
+    desk.says(&five, Some(28), "4 at most");
 }
 
 #[test]
@@ -139,7 +159,7 @@ fn example(desk: &Desk, uncommented: bool) -> String {
                 .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
     };
     let in_folder = |name: &str| desk.0.path().join(name);
-    std::fs::copy(in_folder("release.pub.pem"), in_folder("release-2025.pub.pem")).unwrap();
+    std::fs::copy(in_folder("former.pub.pem"), in_folder("release-2025.pub.pem")).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
     for (name, pem) in [
