@@ -219,8 +219,10 @@ fn root_mode_is_for_the_administrator() {
     let status = run(&["status", "--to", &relay.target, "--address", "a1"]);
     status.says(0, "warning: root mode is on").says(0, "runs         1.0.0");
     root_mode("allow-downgrade").says(0, "root mode is on, downgrades allowed");
-    root_mode("enable").says(5, "does not take up");
+    root_mode("enable").says(0, "root mode is on, downgrades allowed already");
     root_mode("disable").says(0, "root mode is off");
+    root_mode("disable").says(0, "root mode is off already");
+    root_mode("allow-downgrade").says(5, "does not take up");
     let audit = run(&["relay", "audit", "--config", &config]);
     audit.says(0, "Z  root mode enabled").says(0, "downgrades allowed").says(0, "root mode disabled");
 }

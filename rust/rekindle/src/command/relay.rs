@@ -142,6 +142,17 @@ fn root_mode(settings: &Settings, asked: &cli::RelayRootMode, output: Output) ->
         RootModeWish::AllowDowngrade => Wish::AllowDowngrade,
         RootModeWish::ForbidDowngrade => Wish::ForbidDowngrade,
     };
+    let now = state(&read_status(&status)?);
+    let is_so = match wish {
+        Wish::Enable => now != "off",
+        Wish::Disable => now == "off",
+        Wish::AllowDowngrade => now == "on, downgrades allowed",
+        Wish::ForbidDowngrade => now == "on",
+    };
+    if is_so {
+        return output
+            .print(&json!({"event": "root_mode", "state": now}), format!("root mode is {now} already"));
+    }
     write_word(file, wish.name())?;
     let done = confirm(file, &status, wish, asked.yes);
     // Whatever came of it, nothing stays that could be taken for a wish later.
@@ -157,8 +168,8 @@ fn confirm(file: &Path, status: &Path, wish: Wish, yes: bool) -> Outcome<String>
     let Some(code) = code else {
         return Err(Failure::new(Exit::Refused, format!("the daemon does not take up `{}`", wish.name()))
             .next(
-                "does it run? Its log says why: root mode may be so already, or the file may not be the \
-             administrator's alone",
+                "does it run? Its log says why: root mode may be off, or the file may not be the administrator's \
+                 alone",
             ));
     };
     if !yes {
