@@ -30,19 +30,25 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Clients {
     places: &'static mut [Place; CLIENTS],
+    /// Whose turn comes first: it may take all the room that the core has.
+    first: u8,
 }
 
 impl Clients {
     /// Listens from now on, whatever the network does.
     pub(super) fn listen(places: &'static mut [Place; CLIENTS]) -> Result<Self, crate::Errno> {
         crate::Errno::check(ffi::rekindle_clients_listen())?;
-        Ok(Self { places })
+        Ok(Self { places, first: 0 })
     }
 
     /// Takes in what has come: clients, their bytes, their ends. True if a client may have more.
     pub(super) fn turn(&mut self, now_ms: u64, core: &mut Core) -> bool {
         let mut more = false;
-        for (place, client) in self.places.iter_mut().zip(0..) {
+        let count = u8::try_from(CLIENTS).unwrap_or(u8::MAX);
+        self.first = self.first.saturating_add(1).checked_rem(count).unwrap_or(0);
+        for step in 0..count {
+            let client = self.first.saturating_add(step).checked_rem(count).unwrap_or(0);
+            let Some(place) = self.places.get_mut(usize::from(client)) else { continue };
             match ffi::rekindle_client_state(client) {
                 kind @ (ffi::CLIENT_TCP | ffi::CLIENT_WEB) => {
                     if !place.open {

@@ -214,8 +214,9 @@ impl Controller {
             0 => {}
             unix_s => self.core.set_time(now_ms, unix_s),
         }
-        let more = self.clients.turn(now_ms, self.core);
-        let more = self.hear(now_ms) || more;
+        // The bus first: what clients send can take all the room that the core has, the bus cannot.
+        let more = self.hear(now_ms);
+        let more = self.clients.turn(now_ms, self.core) || more;
         let pause_ms = self.carry_out(now_ms, keeper);
         // What is here already wakes nobody.
         let more = more || self.core.awaits_receiver() || self.clients.waits(self.core);
