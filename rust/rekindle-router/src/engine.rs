@@ -9,11 +9,12 @@ use core::time::Duration;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rekindle_relay::{Config, ConfigError, Event, LinkConfig, Output, Port, Relay};
+use fusain::{Address, Extension, message_code};
+use rekindle_relay::{Config, ConfigError, Event, LinkConfig, Output, Port, Relay, Routing};
 
 use crate::config::Settings;
-use crate::limits::{APPLIANCES_MAX, CLIENTS_MAX};
-use crate::link::LinkOut;
+use crate::limits::{APPLIANCES_MAX, CLIENTS_MAX, LINK_CLIENT_PACE};
+use crate::link::{LinkOut, is_command};
 use crate::packet::Packet;
 use crate::store::DirStore;
 use clients::Clients;
@@ -51,6 +52,8 @@ pub(crate) struct Engine<const L: usize> {
     links: [Option<LinkOut>; L],
     link_names: Vec<String>,
     root: Option<Root>,
+    /// Whether a client's frame goes to an appliance.
+    goes_down: fn(&Packet) -> bool,
     clock: Instant,
     clock_set: Instant,
     wake_ms: Option<u64>,
@@ -81,6 +84,10 @@ impl<const L: usize> Engine<L> {
             links: [const { None }; L],
             link_names: settings.links.iter().map(|link| link.name.clone()).collect(),
             root,
+            goes_down: match settings.routing {
+                Routing::StoreAndForward => is_passed,
+                Routing::Transparent => is_passed_or_update,
+            },
             clock: now,
             clock_set: now,
             wake_ms: None,
@@ -129,7 +136,8 @@ impl<const L: usize> Engine<L> {
 
     fn patience(&self) -> Duration {
         let until_ms = self.wake_ms.unwrap_or(u64::MAX);
-        Duration::from_millis(until_ms.saturating_sub(self.now_ms())).min(NAP)
+        let nap = if self.clients.hold_something() { LINK_CLIENT_PACE } else { NAP };
+        Duration::from_millis(until_ms.saturating_sub(self.now_ms())).min(nap)
     }
 
     fn set_clock(&mut self) {
@@ -188,16 +196,23 @@ impl<const L: usize> Engine<L> {
 
     /// Does what the core wants until it waits, and gives it the frames that clients wait with.
     fn pump(&mut self) {
+        let mut given = None;
         loop {
-            self.drain();
-            let relay = &self.relay;
-            let Some((client, packet)) = self.clients.next(|client| relay.wants(client)) else { return };
+            self.drain(given.as_ref());
+            let (relay, links) = (&self.relay, &self.links);
+            let goes_down = self.goes_down;
+            let has_room = |packet: &Packet| !goes_down(packet) || has_room(relay, links, packet);
+            let Some((client, packet)) = self.clients.next(|client| relay.wants(client), has_room) else {
+                return;
+            };
             let now_ms = self.now_ms();
             self.relay.from_client(now_ms, client, packet.address, packet.payload());
+            given = Some(packet);
         }
     }
 
-    fn drain(&mut self) {
+    /// Does what the core wants until it waits; `given` is what a client has just sent.
+    fn drain(&mut self, given: Option<&Packet>) {
         for (number, out) in self.links.iter().enumerate() {
             let room = out.as_ref().is_none_or(LinkOut::has_room);
             self.relay.link_room(u8::try_from(number).unwrap_or(u8::MAX), room);
@@ -221,7 +236,14 @@ impl<const L: usize> Engine<L> {
                     if let (Some(packet), Some(Some(out))) =
                         (Packet::new(address, payload), self.links.get(usize::from(link)))
                     {
-                        out.send(packet);
+                        let passed = given.is_some_and(|given| {
+                            given.address == packet.address && given.payload() == packet.payload()
+                        });
+                        if passed {
+                            out.pass(packet);
+                        } else {
+                            out.send(packet);
+                        }
                         let room = out.has_room();
                         self.relay.link_room(link, room);
                     }
@@ -249,6 +271,33 @@ impl<const L: usize> Engine<L> {
         let appliances = self.relay.roster().count();
         tracing::info!(image = %stored, offset, size, appliances, "controller is up");
     }
+}
+
+/// Where the controller stores and forwards, a client's frame goes to an appliance; what does not is for the controller.
+fn is_passed(packet: &Packet) -> bool {
+    let question =
+        |packet: &Packet| matches!(Extension::decode(packet.payload()), Ok(Extension::OutcomeRequest { .. }));
+    packet.address != Address::STATELESS && (is_command(packet) || question(packet))
+}
+
+/// The same where routing is transparent.
+fn is_passed_or_update(packet: &Packet) -> bool {
+    let update = matches!(message_code(packet.payload()), Ok(0x40..=0x4F));
+    packet.address != Address::STATELESS && (is_command(packet) || update)
+}
+
+/// The links that a client's frame goes to have room for it.
+fn has_room<const L: usize>(
+    relay: &Relay<APPLIANCES_MAX, L, CLIENTS_MAX>,
+    links: &[Option<LinkOut>; L],
+    packet: &Packet,
+) -> bool {
+    let known = relay.roster().find(|entry| entry.address == packet.address).map(|entry| entry.link);
+    let links = links.iter().enumerate();
+    let concerned = links.filter(|(number, _)| {
+        packet.address == Address::BROADCAST || known.is_none_or(|link| usize::from(link) == *number)
+    });
+    concerned.filter_map(|(_, link)| link.as_ref()).all(|link| link.takes(packet))
 }
 
 /// What happens, in the log.

@@ -29,6 +29,16 @@ pub const CLIENT_QUEUE: usize = 32;
 pub const CLIENT_OUT_QUEUE: usize = 512;
 /// Frames that wait for one link. From here on the core keeps data back.
 pub const LINK_OUT_QUEUE: usize = 64;
+/// Of these, frames that clients send through the daemon. What finds no room waits with its client, so that each has
+/// its turn, and the core's own frames find room.
+pub const LINK_CLIENT_QUEUE: usize = 8;
+/// Room beyond that for emergency stops.
+pub const LINK_EMERGENCY_QUEUE: usize = 8;
+/// Least time between two commands of clients on a network link: what takes more is the bus behind it, whose other end
+/// would keep the core's frames waiting as well.
+pub const LINK_CLIENT_PACE: Duration = Duration::from_millis(8);
+/// Time that a client's frame waits for a link that takes nothing; then it is lost, as on a wire.
+pub const LINK_PATIENCE: Duration = Duration::from_secs(1);
 /// Frames of one link that wait for the core; more are lost, as on a wire.
 pub const LINK_QUEUE: usize = 256;
 /// Longest request for a WebSocket, in bytes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A southbound link: one thread that receives and one that sends, and a way back when it is lost.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use fusain::{FRAME_MAX, SerialDecoder};
+use fusain::{FRAME_MAX, Message, SerialDecoder, StateCommand, message_code};
 use rekindle_client::credentials::Access;
 use rekindle_client::link::Backoff;
 use rekindle_client::target::Target;
@@ -16,7 +17,9 @@ use rekindle_client::transport::{self, LinkError, Transport};
 
 use crate::config::Southbound;
 use crate::engine::Input;
-use crate::limits::{LINK_OUT_QUEUE, LINK_QUEUE, LINK_SILENCE};
+use crate::limits::{
+    LINK_CLIENT_PACE, LINK_CLIENT_QUEUE, LINK_EMERGENCY_QUEUE, LINK_OUT_QUEUE, LINK_QUEUE, LINK_SILENCE,
+};
 use crate::packet::Packet;
 
 /// Longest wait in one piece, so that a request to stop is seen soon.
@@ -26,11 +29,20 @@ const PACKET_GAP: Duration = Duration::from_micros(500);
 /// Free places in the queue below which the core keeps data back.
 const SPARE: usize = 16;
 
+/// Mode of a STATE_COMMAND that stops an appliance for good.
+const EMERGENCY: u32 = 255;
+
+/// A frame that waits for its link, and whether a client sent it.
+type Waiting = (Packet, bool);
+
 /// The core's end of a link that is up.
-#[derive(Clone)]
 pub(crate) struct LinkOut {
-    queue: SyncSender<Packet>,
+    queue: SyncSender<Waiting>,
     waiting: Arc<AtomicUsize>,
+    /// Of these, frames of clients.
+    passed: Arc<AtomicUsize>,
+    /// On a network link, when the last command of a client was passed on.
+    pace: Option<Cell<Instant>>,
     /// Frames of the link that the core has not taken yet.
     untaken: Arc<AtomicUsize>,
 }
@@ -38,9 +50,34 @@ pub(crate) struct LinkOut {
 impl LinkOut {
     /// Sends, or drops what finds no room, as a wire would.
     pub(crate) fn send(&self, packet: Packet) {
+        self.queue(packet, false);
+    }
+
+    /// The same for a client's frame, which has no more than the clients' share.
+    pub(crate) fn pass(&self, packet: Packet) {
+        if self.passed.load(Ordering::Relaxed) < share(&packet) {
+            if let Some(pace) = &self.pace {
+                pace.set(Instant::now());
+            }
+            self.queue(packet, true);
+        }
+    }
+
+    /// A client's frame finds room now, and may be passed on.
+    pub(crate) fn takes(&self, packet: &Packet) -> bool {
+        let due = self.pace.as_ref().is_none_or(|pace| pace.get().elapsed() >= LINK_CLIENT_PACE);
+        // An update has a pace of its own.
+        let at_once = is_emergency(packet) || matches!(message_code(packet.payload()), Ok(0x40..=0x44));
+        (due || at_once) && self.passed.load(Ordering::Relaxed) < share(packet)
+    }
+
+    fn queue(&self, packet: Packet, passed: bool) {
+        let of_client = usize::from(passed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(packet).is_err() {
+        self.passed.fetch_add(of_client, Ordering::Relaxed);
+        if self.queue.try_send((packet, passed)).is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.passed.fetch_sub(of_client, Ordering::Relaxed);
         }
     }
 
@@ -53,6 +90,21 @@ impl LinkOut {
     pub(crate) fn taken(&self) {
         self.untaken.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What a client may send to an appliance at any time.
+pub(crate) fn is_command(packet: &Packet) -> bool {
+    matches!(message_code(packet.payload()), Ok(0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25))
+}
+
+fn is_emergency(packet: &Packet) -> bool {
+    let message = Message::decode(packet.payload());
+    matches!(message, Ok(Message::StateCommand(StateCommand { mode: EMERGENCY, .. })))
+}
+
+/// Frames of clients that may wait when this one is added.
+fn share(packet: &Packet) -> usize {
+    LINK_CLIENT_QUEUE.saturating_add(if is_emergency(packet) { LINK_EMERGENCY_QUEUE } else { 0 })
 }
 
 /// Keeps a link up until `stop` is set.
@@ -98,18 +150,23 @@ fn serve(
         Err(error) => return LinkError::Io(error),
     };
     let (queue, packets) = sync_channel(LINK_OUT_QUEUE);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let untaken = Arc::new(AtomicUsize::new(0));
-    let out = LinkOut { queue, waiting: Arc::clone(&waiting), untaken: Arc::clone(&untaken) };
+    let [waiting, passed, untaken] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let out = LinkOut {
+        queue,
+        waiting: Arc::clone(&waiting),
+        passed: Arc::clone(&passed),
+        pace: (!link.target.is_serial()).then(|| Cell::new(Instant::now())),
+        untaken: Arc::clone(&untaken),
+    };
     if core.send(Input::LinkUp { link: number, out }).is_err() {
         return LinkError::Closed;
     }
     let broken = AtomicBool::new(false);
     thread::scope(|scope| {
         let pace = Pace::of(&link.target);
-        let (waiting, broken) = (&*waiting, &broken);
+        let (counts, broken) = ((&*waiting, &*passed), &broken);
         let writer = scope.spawn(move || {
-            let result = send_all(sending, &packets, waiting, pace, (core, broken));
+            let result = send_all(sending, &packets, counts, pace, (core, broken));
             broken.store(true, Ordering::Relaxed);
             result
         });
@@ -148,22 +205,24 @@ impl Pace {
 
 fn send_all(
     mut sending: Box<dyn Transport>,
-    packets: &Receiver<Packet>,
-    waiting: &AtomicUsize,
+    packets: &Receiver<Waiting>,
+    (waiting, passed): (&AtomicUsize, &AtomicUsize),
     pace: Pace,
     (core, broken): (&Sender<Input>, &AtomicBool),
 ) -> Result<(), LinkError> {
     let mut frame = [0; FRAME_MAX];
     while !broken.load(Ordering::Relaxed) {
-        let Ok(packet) = packets.recv_timeout(NAP) else { continue };
+        let Ok((packet, was_passed)) = packets.recv_timeout(NAP) else { continue };
         let frame = packet.frame(&mut frame);
         sending.send(frame)?;
         if let Some(pause) = pace.after(frame.len()) {
             thread::sleep(pause);
         }
         let was = waiting.fetch_sub(1, Ordering::Relaxed);
-        // The core may have stopped at a full queue.
-        if was == LINK_OUT_QUEUE.saturating_sub(SPARE) {
+        // A client may wait where its share was full.
+        let share_was_full = was_passed && passed.fetch_sub(1, Ordering::Relaxed) >= LINK_CLIENT_QUEUE;
+        // And the core may have stopped at a full queue.
+        if share_was_full || was == LINK_OUT_QUEUE.saturating_sub(SPARE) {
             let _ = core.send(Input::LinkRoom);
         }
     }

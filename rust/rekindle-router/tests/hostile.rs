@@ -10,10 +10,12 @@
 
 mod common;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::*;
@@ -144,6 +146,67 @@ fn floods_and_garbage_take_no_memory_and_nobodys_time() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB more than before");
     assert_eq!(running.campaign().appliances, 1);
+}
+
+/// A bus as slow as a serial line, and a client that has more to say to one appliance than fits onto it.
+#[test]
+fn a_client_that_floods_a_bus_takes_neither_an_update_nor_an_emergency_stop_from_others() {
+    const STATE_COMMAND: u8 = 0x20;
+    const MOTOR_COMMAND: u8 = 0x21;
+    const PING: u8 = 0x2F;
+    let desk = Desk::new();
+    let bus = Bus::new(&[0xA1, 0xA2], &signed(1, 9_000, &desk.key));
+    bus.pace.store(12, Ordering::Relaxed);
+    let running = Running::start(desk.settings("", &[TCP], &[&bus], ""));
+    running.await_appliances(2);
+    let push = |version: u8| {
+        let begun = Instant::now();
+        let image = signed(version, 9_000, &desk.key);
+        assert_eq!(running.push(0xA1, &image).unwrap().completion, Completion::Confirmed);
+        begun.elapsed()
+    };
+    let alone = push(2);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, port) = (Arc::clone(&stop), running.port());
+    let begun = Instant::now();
+    let flood = std::thread::spawn(move || {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let command = fusain::Message::MotorCommand(fusain::MotorCommand { motor: 0, rpm: 0 });
+        let mut frame = [0; fusain::FRAME_MAX];
+        let len = command.encode_frame(fusain::Address::new(0xA2), &mut frame).unwrap();
+        let piece = frame[..len].repeat(64);
+        let mut at = 0;
+        while !ended.load(Ordering::Relaxed) {
+            match socket.write(&piece[at..]) {
+                Ok(count) => at = (at + count) % piece.len(),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    eventually("the flood is there", || bus.heard_of(0xA2, MOTOR_COMMAND) > 200);
+    let flooded = push(3);
+    assert!(flooded < alone * 2 + Duration::from_secs(2), "{flooded:?}, and {alone:?} without the flood");
+
+    let mut link = running.link();
+    let stopped = Instant::now();
+    let emergency = fusain::StateCommand { mode: 255, argument: None };
+    link.send(fusain::Address::new(0xA2), &fusain::Message::StateCommand(emergency)).unwrap();
+    eventually("the emergency stop is there", || bus.heard_of(0xA2, STATE_COMMAND) > 0);
+    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
+
+    let pings = bus.heard_of(0xA2, PING);
+    eventually("the appliance is asked whether it is there", || bus.heard_of(0xA2, PING) > pings);
+    let commands = bus.heard_of(0xA2, MOTOR_COMMAND);
+    println!("alone {alone:?}, flooded {flooded:?}, {commands} commands in {:?}", begun.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
 }
 
 #[test]

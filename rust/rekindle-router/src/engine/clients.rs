@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::limits::{CLIENT_QUEUE, CLIENTS_MAX, REPLACEABLE};
+use crate::limits::{CLIENT_QUEUE, CLIENTS_MAX, LINK_PATIENCE, REPLACEABLE};
 use crate::packet::Packet;
 
 /// A connection that wants to be a client.
@@ -26,6 +26,8 @@ struct Client {
     opened: Opened,
     queue: VecDeque<Packet>,
     heard: Instant,
+    /// Since when its next frame has waited for room on a link.
+    held: Option<Instant>,
 }
 
 /// What place a connection got.
@@ -63,7 +65,8 @@ impl Clients {
         };
         let Ok(number) = u8::try_from(at) else { return Place::None };
         tracing::info!(client = %opened.name, connection = opened.connection, "client is here");
-        let client = Client { opened, queue: VecDeque::with_capacity(CLIENT_QUEUE), heard: Instant::now() };
+        let queue = VecDeque::with_capacity(CLIENT_QUEUE);
+        let client = Client { opened, queue, heard: Instant::now(), held: None };
         match self.places.get_mut(at).and_then(|place| place.replace(client)) {
             None => Place::Free(number),
             Some(old) => {
@@ -96,21 +99,33 @@ impl Clients {
         }
     }
 
-    /// The next frame of a client that is wanted, in turn.
-    pub(super) fn next(&mut self, wants: impl Fn(u8) -> bool) -> Option<(u8, Packet)> {
+    /// The next frame of a client that is wanted, in turn. One that its link has no room for waits, and those behind it,
+    /// but not for ever.
+    pub(super) fn next(
+        &mut self,
+        wants: impl Fn(u8) -> bool,
+        has_room: impl Fn(&Packet) -> bool,
+    ) -> Option<(u8, Packet)> {
         for step in 1..=CLIENTS_MAX {
             let at = self.turn.saturating_add(step).checked_rem(CLIENTS_MAX).unwrap_or(0);
             let Ok(number) = u8::try_from(at) else { continue };
             let Some(client) = self.places.get_mut(at).and_then(Option::as_mut) else { continue };
-            if client.queue.is_empty() || !wants(number) {
+            let Some(packet) = client.queue.front().filter(|_| wants(number)) else { continue };
+            if !has_room(packet) && client.held.get_or_insert_with(Instant::now).elapsed() < LINK_PATIENCE {
                 continue;
             }
+            client.held = None;
             let packet = client.queue.pop_front()?;
             client.opened.credit.add_permits(1);
             self.turn = at;
             return Some((number, packet));
         }
         None
+    }
+
+    /// A client waits for room on a link.
+    pub(super) fn hold_something(&self) -> bool {
+        self.places.iter().flatten().any(|client| client.held.is_some())
     }
 
     /// Sends to a client; `false` if it takes too little.
@@ -161,14 +176,22 @@ mod tests {
         clients.queue(7, packet(7));
         clients.queue(1234, packet(0));
         let order: Vec<u8> =
-            core::iter::from_fn(|| clients.next(|_| true).map(|(client, _)| client)).collect();
+            core::iter::from_fn(|| clients.next(|_| true, |_| true).map(|(client, _)| client)).collect();
         assert_eq!(order, [4, 7, 4, 4]);
+        // Whoever's link has no room waits, and nobody with it.
+        clients.queue(4, packet(4));
         clients.queue(7, packet(7));
-        assert!(clients.next(|client| client != 7).is_none(), "what is not wanted waits");
+        let has_room = |packet: &Packet| packet.payload() != [4];
+        assert_eq!(clients.next(|_| true, has_room).map(|(client, _)| client), Some(7));
+        assert!(clients.next(|_| true, has_room).is_none() && clients.hold_something());
+        assert_eq!(clients.next(|_| true, |_| true).map(|(client, _)| client), Some(4));
+        assert!(!clients.hold_something());
+        clients.queue(7, packet(7));
+        assert!(clients.next(|client| client != 7, |_| true).is_none(), "what is not wanted waits");
         assert_eq!(clients.close(7), Some(7));
         let (next, _end) = opened(100);
         assert_eq!(clients.open(next), Place::Free(7));
-        assert!(clients.next(|_| true).is_none(), "what waited went with its client");
+        assert!(clients.next(|_| true, |_| true).is_none(), "what waited went with its client");
     }
 
     #[test]

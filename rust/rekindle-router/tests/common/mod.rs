@@ -9,7 +9,7 @@
     reason = "tests"
 )]
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -63,6 +63,8 @@ pub struct Bus {
     pub port: u16,
     /// Every frame that came down, as it came.
     pub heard: Arc<Frames>,
+    /// Bytes that it takes in a millisecond, as a line does; 0 is no limit.
+    pub pace: Arc<AtomicUsize>,
     /// Bytes that the bus says by itself.
     say: Arc<Mutex<Vec<u8>>>,
     stop: Arc<AtomicBool>,
@@ -82,6 +84,8 @@ impl Bus {
         listener.set_nonblocking(true).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (heard, say): (Arc<Frames>, Arc<Mutex<Vec<u8>>>) = Default::default();
+        let pace = Arc::new(AtomicUsize::new(0));
+        let line = Arc::clone(&pace);
         let (ended, all, own) = (Arc::clone(&stop), Arc::clone(&heard), Arc::clone(&say));
         let (addresses, installed) = (addresses.to_vec(), installed.to_vec());
         let thread = thread::spawn(move || {
@@ -115,7 +119,15 @@ impl Bus {
                     continue;
                 };
                 let mut bytes = [0; 4096];
-                let got = open.write_all(&out).and_then(|()| open.read(&mut bytes));
+                let at_once = match line.load(Ordering::Relaxed) {
+                    0 => bytes.len(),
+                    pace => {
+                        let before = Instant::now();
+                        thread::sleep(Duration::from_millis(2));
+                        (before.elapsed().as_millis() as usize * pace).min(bytes.len())
+                    }
+                };
+                let got = open.write_all(&out).and_then(|()| open.read(&mut bytes[..at_once]));
                 match got {
                     Ok(0) => socket = None,
                     Ok(count) => {
@@ -135,12 +147,21 @@ impl Bus {
                 }
             }
         });
-        Self { port, heard, say, stop, thread: Some(thread) }
+        Self { port, heard, pace, say, stop, thread: Some(thread) }
     }
 
     /// Says something on the bus, byte for byte.
     pub fn say(&self, bytes: &[u8]) {
         self.say.lock().unwrap().extend(bytes);
+    }
+
+    /// Frames with this code that came down for an appliance.
+    pub fn heard_of(&self, address: u64, code: u8) -> usize {
+        let heard = self.heard.lock().unwrap();
+        let concerned = |(to, payload): &&(Address, Vec<u8>)| {
+            *to == Address::new(address) && payload.get(2) == Some(&code)
+        };
+        heard.iter().filter(concerned).count()
     }
 
     /// Update commands that came down for an appliance.
