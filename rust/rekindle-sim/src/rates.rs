@@ -119,6 +119,14 @@ impl Setup {
         Self { name: "the same, deaf while it erases, but erases ahead", ..setup }
     }
 
+    /// The same with a window of 1, the other way out: a frame's answer leaves after the erase that it caused.
+    #[must_use]
+    pub fn deaf_lock_step() -> Self {
+        let mut setup = Self::deaf();
+        setup.scenario.device.config.window = 1;
+        Self { name: "the same, deaf while it erases, erases ahead, window 1", window: 1, ..setup }
+    }
+
     /// One frame of a hundred is lost, in both directions.
     #[must_use]
     pub fn lossy() -> Self {
@@ -140,6 +148,13 @@ impl Setup {
     #[must_use]
     pub fn seeded(mut self, seed: u64) -> Self {
         self.scenario.seed = seed;
+        self
+    }
+
+    /// The same setup with an image of another size.
+    #[must_use]
+    pub fn sized(mut self, len: usize) -> Self {
+        self.scenario.updates = vec![Update::new(2, len, Mode::Test, None, 1)];
         self
     }
 

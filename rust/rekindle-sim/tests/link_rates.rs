@@ -24,6 +24,27 @@ fn lossless_links_come_within_three_percent_of_their_bounds() {
     }
 }
 
+/// An image for which the journal, too, erases in the middle of the transfer.
+const LONG: usize = 600_000;
+
+#[test]
+fn with_a_window_of_1_a_device_that_is_deaf_while_it_erases_loses_nothing() {
+    let rate = Setup::deaf_lock_step().run().unwrap();
+    assert_eq!(rate.summary.counters.bytes_again, 0);
+    // With a larger window it does.
+    let deaf = Setup::deaf().run().unwrap();
+    assert!(deaf.summary.counters.bytes_again > 0, "{:?}", deaf.summary.counters);
+    // One answer waits for the journal's erase as well, and the sender may ask once more.
+    let long = Setup::deaf_lock_step().sized(LONG).run().unwrap();
+    assert!(long.summary.counters.bytes_again <= 100, "{:?}", long.summary.counters);
+}
+
+#[test]
+fn erased_at_start_a_deaf_device_costs_a_window_when_its_journal_is_full() {
+    let summary = Setup::stalling().sized(LONG).run().unwrap().summary;
+    assert!((1..=24 * 100).contains(&summary.counters.bytes_again), "{:?}", summary.counters);
+}
+
 #[test]
 fn the_bounds_are_those_of_the_protocol() {
     // 100 bytes in a frame of 121 bytes, and 3 of 256 bytes are stuffed.
