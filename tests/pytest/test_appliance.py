@@ -131,6 +131,27 @@ def test_emergency_wins_in_the_middle_of_an_update(
     assert result.done["bytes_sent"] >= update.stat().st_size
 
 
+def test_emergency_at_the_console_ends_an_update(machine: Machine, link: Bus, images: Images):
+    image = images.small("1.0.0")
+    assert link.start(image) == (STATUS, {0: RECEIVING, 1: 0})
+    assert link.ask(bus.DATA, {0: 0, 1: image[:96]}) == (STATUS, {0: RECEIVING, 1: 96})
+    machine.shell("appliance state emergency", r"(EMERGENCY|E_STOP) from the console")
+    machine.wait_console(r"update: closed")
+    machine.shell("appliance status", r"update idle")
+    assert wait_state(link, E_STOP)[0] is True
+
+
+def test_a_reset_at_the_console_waits_until_it_may_be(machine: Machine, link: Bus):
+    machine.shell("appliance state heating", r"HEATING from the console")
+    since = machine.console_size()
+    machine.shell("appliance reset", r"resets as soon as it may")
+    time.sleep(2)
+    assert "Booting MCUboot" not in machine.console(since)
+    machine.shell("appliance state idle", r"IDLE from the console")
+    machine.wait_console(r"Booting MCUboot", since)
+    machine.wait_console(r"appliance: address", since)
+
+
 def test_emergency_holds_a_pending_reset_back(machine: Machine, link: Bus, images: Images):
     image = images.make("1.0.0").read_bytes()
     link.upload(image)

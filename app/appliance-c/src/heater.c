@@ -13,7 +13,8 @@
 #ifdef CONFIG_REKINDLE
 #include <rekindle/rekindle.h>
 #else
-#define rekindle_busy() false
+#define rekindle_busy()      false
+#define rekindle_emergency() ((void)0)
 #endif
 
 #define KEY_IGNITIONS "heater/ignitions"
@@ -208,5 +209,9 @@ int heater_enter(enum heater_state next)
 		lit = true;
 	}
 	k_mutex_unlock(&lock);
+	if (next == HEATER_EMERGENCY_STOP) {
+		/* That of a controller has done so by itself. */
+		rekindle_emergency();
+	}
 	return rc;
 }

@@ -13,6 +13,7 @@
 #include <zephyr/shell/shell.h>
 #include <zephyr/sys/util.h>
 
+#include <rekindle/rekindle.h>
 #include <rekindle/shell.h>
 
 #include "heater.h"
@@ -71,8 +72,18 @@ static int cmd_state(const struct shell *sh, size_t argc, char **argv)
 	return -EINVAL;
 }
 
+static int cmd_reset(const struct shell *sh, size_t argc, char **argv)
+{
+	ARG_UNUSED(argc);
+	ARG_UNUSED(argv);
+	rekindle_request_reset();
+	shell_print(sh, "appliance: resets as soon as it may");
+	return 0;
+}
+
 SHELL_STATIC_SUBCMD_SET_CREATE(
 	commands, SHELL_CMD_ARG(state, NULL, "state [NAME]: tells the state, or enters one", cmd_state, 1, 1),
+	SHELL_CMD(reset, NULL, "Resets the device as soon as the appliance may be reset", cmd_reset),
 	SHELL_CMD(status, NULL, "The running image and the update", rekindle_shell_status),
 	SHELL_CMD(outcomes, NULL, "What became of the last updates", rekindle_shell_outcomes),
 	SHELL_SUBCMD_SET_END);

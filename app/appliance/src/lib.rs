@@ -28,6 +28,9 @@ use self_test::SelfTest;
 /// An appliance with one of each: a heater.
 const ANNOUNCE: DeviceAnnounce = DeviceAnnounce { motors: 1, thermometers: 1, pumps: 1, glows: 1 };
 
+/// What the shell leaves beside the numbers of states: a reset is wanted.
+const RESET: u32 = 255;
+
 struct App {
     heater: Heater,
     self_test: SelfTest,
@@ -65,11 +68,14 @@ impl Application for App {
 }
 
 impl App {
-    /// What the shell, on its own thread, has left for this one: the number of a state.
-    fn shell(&mut self, now_ms: u64) {
-        let Some(state) = system::take_word().and_then(|word| ApplianceState::try_from(word).ok()) else {
-            return;
-        };
+    /// What the shell, on its own thread, has left for this one: the number of a state, or [`RESET`].
+    fn shell(&mut self, now_ms: u64, device: &mut Device) {
+        let Some(word) = system::take_word() else { return };
+        if word == RESET {
+            printkln!("appliance: resets as soon as it may");
+            device.request_reset();
+        }
+        let Ok(state) = ApplianceState::try_from(word) else { return };
         let harmless = matches!(
             state,
             ApplianceState::Idle
@@ -82,6 +88,10 @@ impl App {
         } else {
             printkln!("appliance: {} from the console", state.name());
             self.heater.force(now_ms, state);
+            if state == ApplianceState::EmergencyStop {
+                // That of a controller has done so by itself.
+                device.emergency();
+            }
         }
     }
 }
@@ -100,7 +110,7 @@ extern "C" fn rust_main() {
     console::booted(&device);
     let mut app = App { heater: Heater::new(), self_test: SelfTest::new() };
     loop {
-        app.shell(system::uptime_ms());
+        app.shell(system::uptime_ms(), &mut device);
         device.turn(&mut app);
     }
 }

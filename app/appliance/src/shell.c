@@ -20,6 +20,9 @@
 static const char *const states[] = {"initializing", "idle",    "blowing", "preheat", "preheat2",
 				     "heating",      "cooling", "error",   "emergency"};
 
+/* Behind them: not a state, but a reset (lib.rs). */
+#define RESET 255U
+
 static int cmd_state(const struct shell *sh, size_t argc, char **argv)
 {
 	struct rekindle_state now;
@@ -41,8 +44,17 @@ static int cmd_state(const struct shell *sh, size_t argc, char **argv)
 	return -EINVAL;
 }
 
+static int cmd_reset(const struct shell *sh, size_t argc, char **argv)
+{
+	ARG_UNUSED(argc);
+	ARG_UNUSED(argv);
+	ARG_UNUSED(sh);
+	return rekindle_post(RESET);
+}
+
 SHELL_STATIC_SUBCMD_SET_CREATE(
 	commands, SHELL_CMD_ARG(state, NULL, "state [NAME]: tells the state, or enters one", cmd_state, 1, 1),
+	SHELL_CMD(reset, NULL, "Resets the device as soon as the appliance may be reset", cmd_reset),
 	SHELL_CMD(status, NULL, "The running image and the update", rekindle_shell_status),
 	SHELL_CMD(outcomes, NULL, "What became of the last updates", rekindle_shell_outcomes),
 	SHELL_SUBCMD_SET_END);
