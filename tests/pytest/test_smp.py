@@ -7,7 +7,9 @@ import threading
 import time
 from pathlib import Path
 
+import bus
 import pytest
+from bus import Bus
 from images import SILENT, Images
 from machine import Machine
 from rekindle import DONE, REFUSED, Rekindle, Running
@@ -16,6 +18,8 @@ from smp import PRIMARY, SECONDARY, Refused, Smp
 # The slot's first sector stays free (swap using offset).
 IMAGE_OFFSET = 4096
 BUSY = "BUSY"
+# The state of the appliance and the reason that a refused command names.
+IDLE, UPDATE_IN_PROGRESS = 1, 4
 
 
 @pytest.fixture
@@ -103,6 +107,28 @@ def test_an_image_that_smp_does_not_confirm_is_reverted(
     status = rekindle.status()
     assert status["info"]["version"] == "0.1.0"
     assert status["outcome"]["outcome"] == "NONE"
+
+
+def test_nothing_is_started_before_a_reset_that_was_granted(
+    machine: Machine, rekindle: Rekindle, smp: Smp
+):
+    machine.shell("appliance state", r"\bidle\b")
+    with Bus(machine.port, rekindle.address) as link:
+        since = machine.console_size()
+        # MCUmgr resets a while after its answer (tests/update/smp.conf), and asks nobody any more.
+        smp.os_system_reset()
+        link.send(bus.STATE_COMMAND, {0: bus.HEAT})
+        assert link.wait(bus.REJECT)[1] == {0: IDLE, 1: UPDATE_IN_PROGRESS}
+        machine.shell("appliance state heating", r"an update is on its way, so not HEATING")
+        assert "Booting MCUboot" not in machine.console(since)
+        machine.wait_console(r"Booting MCUboot", since)
+        machine.wait_console(r"appliance: address", since)
+        # And then it heats.
+        machine.shell("appliance state", r"\bidle\b")
+        link.send(bus.STATE_COMMAND, {0: bus.HEAT})
+        machine.shell("appliance state", r"\bheating\b")
+        with pytest.raises(Refused):
+            smp.os_system_reset()
 
 
 def test_smp_waits_for_a_session(

@@ -19,6 +19,9 @@
 
 #include <rekindle/smp.h>
 
+/* Nothing is started between the grant and the reset (rust/rekindle-zephyr/src/smp.rs). */
+BUILD_ASSERT(CONFIG_MCUMGR_GRP_OS_RESET_MS <= 4000, "rekindle: the reset comes too late");
+
 /* How long SMP waits for the session's thread, which may be erasing. */
 #define PATIENCE_MS 5000
 

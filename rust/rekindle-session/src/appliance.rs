@@ -127,6 +127,8 @@ pub struct Appliance {
     random: u32,
     next_report_ms: u64,
     last_ping_ms: u64,
+    #[cfg(feature = "smp")]
+    reserved_ms: u64,
     identity: Identity,
     pending: [Option<Pending>; 4],
     decoder: SerialDecoder,
@@ -181,6 +183,8 @@ impl Appliance {
             next_report_ms: 0,
             timeout_ms: Some(TIMEOUT_DEFAULT_MS),
             last_ping_ms: 0,
+            #[cfg(feature = "smp")]
+            reserved_ms: 0,
             reboot: false,
             recall: None,
             recalling: false,
@@ -204,7 +208,25 @@ impl Appliance {
     /// See [`Receiver::busy`].
     #[must_use]
     pub fn busy(&self, now_ms: u64) -> bool {
+        #[cfg(feature = "smp")]
+        if self.reserved(now_ms) {
+            return true;
+        }
         self.receiver.busy(now_ms)
+    }
+
+    /// Keeps the device [`busy`](Self::busy) until then, for a reset that somebody else carries out; a time that
+    /// has passed frees it.
+    #[cfg(feature = "smp")]
+    pub fn reserve(&mut self, until_ms: u64) {
+        self.reserved_ms = until_ms;
+    }
+
+    /// Whether it is kept so now.
+    #[cfg(feature = "smp")]
+    #[must_use]
+    pub fn reserved(&self, now_ms: u64) -> bool {
+        now_ms < self.reserved_ms
     }
 
     /// Takes the application's state; to be called whenever it changes.
@@ -381,7 +403,7 @@ impl Appliance {
         let Ok(command) = StateCommand::decode(payload) else { return };
         if command.mode == StateCommand::EMERGENCY {
             self.receiver.emergency();
-        } else if command.mode != StateCommand::IDLE && self.receiver.busy(now_ms) {
+        } else if command.mode != StateCommand::IDLE && self.busy(now_ms) {
             if answers {
                 self.enqueue(Pending::Busy);
             }

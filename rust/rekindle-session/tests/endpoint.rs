@@ -145,6 +145,32 @@ fn an_image_under_test_keeps_the_heater_off() {
     assert!(bus.events.contains(&Event::StateCommand(heat)));
 }
 
+#[cfg(feature = "smp")]
+#[test]
+fn a_reset_by_somebody_else_keeps_the_heater_off_until_it_comes() {
+    let mut bus = Bus::new(facts());
+    let heat = StateCommand { mode: StateCommand::HEAT, argument: None };
+    let idle = StateCommand { mode: StateCommand::IDLE, argument: None };
+    bus.appliance.reserve(bus.now_ms + 1_000);
+    assert!(bus.appliance.busy(bus.now_ms) && bus.appliance.reserved(bus.now_ms));
+    bus.say(|out| heat.encode(out));
+    let refusal = StateReject::decode(bus.payloads.last().unwrap()).unwrap();
+    assert_eq!(refusal.reason, Some(Reason::UpdateInProgress.number()));
+    assert!(!bus.events.contains(&Event::StateCommand(heat)));
+    bus.say(|out| idle.encode(out));
+    assert!(bus.events.contains(&Event::StateCommand(idle)));
+
+    // It never comes.
+    bus.run(1_000);
+    assert!(!bus.appliance.busy(bus.now_ms) && !bus.appliance.reserved(bus.now_ms));
+    bus.say(|out| heat.encode(out));
+    assert!(bus.events.contains(&Event::StateCommand(heat)));
+
+    bus.appliance.reserve(bus.now_ms + 1_000);
+    bus.appliance.reserve(0);
+    assert!(!bus.appliance.busy(bus.now_ms));
+}
+
 #[test]
 fn the_application_can_ask_for_outcomes_too() {
     let mut bus = Bus::new(facts());

@@ -11,6 +11,10 @@ const NOTHING: u8 = 0;
 const MARK: u8 = 2;
 const RESET: u8 = 3;
 
+/// MCUmgr resets some time after it was allowed to, and asks nobody any more. Nothing may be started until then, or
+/// until it has not come for so long (`modules/rekindle/src/smp.c`).
+const RESET_WITHIN_MS: u64 = 5_000;
+
 const GRANTED: u8 = 0;
 const LENT: u8 = 1;
 const BUSY: u8 = 2;
@@ -31,8 +35,19 @@ pub(crate) fn turn(appliance: &mut Appliance, now_ms: u64) {
             }
             return;
         }
-        RESET if safe => GRANTED,
-        RESET => UNSAFE,
+        // Known to be busy first, and safe after that: then nothing has been started in between.
+        RESET if safe && !appliance.reserved(now_ms) => {
+            appliance.reserve(now_ms.saturating_add(RESET_WITHIN_MS));
+            return;
+        }
+        RESET if safe => {
+            appliance.reserve(now_ms.saturating_add(RESET_WITHIN_MS));
+            GRANTED
+        }
+        RESET => {
+            appliance.reserve(0);
+            UNSAFE
+        }
         // While an image is under test MCUmgr marks nothing but that image as good.
         MARK if !confirmed => GRANTED,
         _ => match appliance.lend(now_ms) {
