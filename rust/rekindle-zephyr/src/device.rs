@@ -311,9 +311,9 @@ impl Device {
             }
             Output::Send(frame) => {
                 // A link that takes nothing loses the frame; the controller asks again.
-                let _ = self.link.write(frame, Some(SEND_TIMEOUT_MS));
+                let sent = self.link.write(frame, Some(SEND_TIMEOUT_MS));
                 // In emergency stop it reports without being asked.
-                if status.state != ApplianceState::EmergencyStop {
+                if sent.is_ok() && status.state != ApplianceState::EmergencyStop {
                     self.trial.answered();
                 }
             }

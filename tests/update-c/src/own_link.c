@@ -19,6 +19,11 @@
 
 static const struct device *const uart = DEVICE_DT_GET(DT_NODELABEL(uart1));
 
+/* Where a test makes a device of the finished image that hears and cannot speak: 'm'. Volatile,
+ * for it is not what the compiler saw.
+ */
+static const volatile char mark[] __used = "rekindle-own-link:s";
+
 K_MSGQ_DEFINE(received, 1, CONFIG_REKINDLE_LINK_RX_SIZE, 1);
 static atomic_t overruns;
 
@@ -66,6 +71,9 @@ int rekindle_link_write(const uint8_t *data, size_t len, int32_t timeout_ms)
 {
 	/* Polled, so there is always room soon. */
 	ARG_UNUSED(timeout_ms);
+	if (mark[sizeof(mark) - 2] == 'm') {
+		return -EAGAIN;
+	}
 	for (size_t i = 0; i < len; i++) {
 		uart_poll_out(uart, data[i]);
 	}
