@@ -23,6 +23,7 @@
 
 #define BIT(n)                                   (1UL << (n))
 #define MIN(a, b)                                (((a) < (b)) ? (a) : (b))
+#define MAX(a, b)                                (((a) > (b)) ? (a) : (b))
 #define FIXED_PARTITION_ID(label)                1
 #define FS_LITTLEFS_DECLARE_DEFAULT_CONFIG(name) static int name
 

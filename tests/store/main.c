@@ -151,7 +151,7 @@ ssize_t fs_write(struct fs_file_t *file, const void *data, size_t len)
 
 	memcpy(cached.bytes + file->at, data, n);
 	file->at += (off_t)n;
-	cached.len = (size_t)file->at;
+	cached.len = MAX(cached.len, (size_t)file->at);
 	return (ssize_t)n;
 }
 
@@ -238,6 +238,16 @@ static void a_file_that_lost_something_takes_no_others_place(void)
 	CHECK(size_of(STATE_NEW) == 0);
 }
 
+static void a_file_that_is_replaced_has_lost_nothing(void)
+{
+	CHECK(append(STATE_NEW, 0) == 0);
+	CHECK(size_of(STATE) == 256);
+	failing_closes = 1;
+	CHECK(rekindle_store_sync(STATE_NEW) == 0);
+	CHECK(rekindle_store_commit(STATE_NEW, STATE) == 0);
+	CHECK(size_of(STATE) == 256);
+}
+
 static void a_failure_is_told_once(void)
 {
 	CHECK(append(AUDIT, 0) == 0);
@@ -256,6 +266,16 @@ static void a_failure_is_told_once(void)
 	CHECK(append(REKINDLE_STORE_FILES, 0) == -EINVAL);
 }
 
+static void what_is_behind_an_append_goes(void)
+{
+	CHECK(append(AUDIT, 0) == 0);
+	CHECK(append(AUDIT, 256) == 0);
+	CHECK(rekindle_store_sync(AUDIT) == 0);
+	CHECK(append(AUDIT, 64) == 0);
+	CHECK(rekindle_store_sync(AUDIT) == 0);
+	CHECK(size_of(AUDIT) == 64 + 256);
+}
+
 static void a_passing_fault_formats_nothing(void)
 {
 	uint32_t room = 0;
@@ -268,11 +288,25 @@ static void a_passing_fault_formats_nothing(void)
 	CHECK(!formatted);
 }
 
+static void the_image_that_is_there_makes_room_for_the_next(void)
+{
+	uint32_t room = 0;
+
+	CHECK(append(IMAGE, 0) == 0);
+	CHECK(rekindle_store_sync(IMAGE) == 0);
+	CHECK(rekindle_store_open(&room) == 0);
+	CHECK(room == (100 - 24) * 4096 + 256);
+	CHECK(rekindle_store_remove(IMAGE) == 0);
+}
+
 int main(void)
 {
 	a_passing_fault_formats_nothing();
+	the_image_that_is_there_makes_room_for_the_next();
 	a_failed_close_is_told_to_the_file_that_lost_by_it();
 	a_file_that_lost_something_takes_no_others_place();
+	a_file_that_is_replaced_has_lost_nothing();
 	a_failure_is_told_once();
+	what_is_behind_an_append_goes();
 	return 0;
 }
