@@ -268,6 +268,25 @@ fn what_is_cancelled_is_given_up_on_the_appliance_too() {
 }
 
 #[test]
+fn one_appliance_is_cancelled_and_nobody_else() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliances = [0xA1, 0xA2, 0xA3].map(|number| bench.add(0, number, signed(1, &key)));
+    bench.pass(2_000);
+    for address in &appliances {
+        add(&mut bench, &image, *address);
+    }
+    let answer = bench.operation(3, &Operation::CampaignCancel { address: Some(appliances[1]) });
+    assert!(matches!(answer, Operation::Campaign(Campaign { open: 2, .. })), "{answer:?}");
+    upload(&mut bench, &image, appliances[0]);
+    settle(&mut bench);
+    let outcomes = appliances.map(|address| bench.entry(address).outcome);
+    assert_eq!(outcomes, [RosterOutcome::Confirmed, RosterOutcome::Cancelled, RosterOutcome::Confirmed]);
+    assert!(!bench.sent_to(appliances[1]).contains(&0x40));
+}
+
+#[test]
 fn another_image_waits_until_nobody_needs_the_first() {
     let key = SigningKey::generate_p256().unwrap();
     let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
