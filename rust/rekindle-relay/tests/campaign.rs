@@ -245,6 +245,27 @@ fn an_appliance_takes_the_image_up_again_where_it_was_when_the_controller_comes_
 }
 
 #[test]
+fn what_was_activated_before_the_controller_went_is_confirmed_when_it_comes_back() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    bench.gently = true;
+    upload(&mut bench, &image, appliance);
+    while !bench.sent_to(appliance).contains(&0x43) {
+        bench.step(u64::MAX);
+    }
+    bench.restart();
+    bench.down.clear();
+    settle(&mut bench);
+    // Not as one that ran the image already.
+    assert_eq!(bench.entry(appliance).outcome, RosterOutcome::Confirmed);
+    assert!(!bench.sent_to(appliance).contains(&0x43));
+}
+
+#[test]
 fn what_is_cancelled_is_given_up_on_the_appliance_too() {
     let key = SigningKey::generate_p256().unwrap();
     let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
