@@ -226,6 +226,7 @@ pub fn relays(data: &[u8]) {
     while let (false, Ok(operation)) = (u.is_empty(), Relay::arbitrary(&mut u)) {
         let bytes = relay_round_trip(&operation);
         payload(&bytes);
+        spoilt(&operation, &bytes);
         let Ok(Some(rewritten)) = rewrite(&bytes, &mut u) else { continue };
         if rewritten.len() <= PAYLOAD_MAX {
             let decoded = Relay::decode(&rewritten);
@@ -245,6 +246,78 @@ fn relay_round_trip(operation: &Relay) -> Vec<u8> {
     let bytes = out.get(..length).unwrap_or_default();
     assert_eq!(Relay::decode(bytes), Ok(*operation));
     bytes.to_vec()
+}
+
+/// Whatever is missing in an operation or has another value: what is read is what the bytes say, or they are refused.
+fn spoilt(operation: &Relay, bytes: &[u8]) {
+    /// Values as we write them, none of which fits every field.
+    const OTHERS: &[&[u8]] = &[
+        &[0x00],
+        &[0x18, 0xFF],
+        &[0x19, 0x01, 0x00],
+        &[0x1B, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00],
+        &[0x20],
+        &[0x40],
+        &[
+            0x58, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0,
+        ],
+        &[0x60],
+        &[0x83, 0, 0, 0],
+        &[0x84, 0, 0, 0, 0],
+        &[0x84, 0, 0x19, 0x01, 0x00, 0, 0],
+        &[0x85, 0, 0, 0, 0, 0],
+        &[0xF4],
+        &[0xF6],
+    ];
+    let mut items = Items::new(bytes.get(4..).unwrap_or_default());
+    let mut entries = Vec::new();
+    // Keys are a byte each.
+    while let [key, rest @ ..] = items.rest {
+        items.rest = rest;
+        items.skip();
+        let value = rest.get(..rest.len() - items.rest.len()).unwrap_or_default();
+        entries.push([&[*key], value].concat());
+    }
+    assert_eq!(map(&entries), bytes);
+    let longer = Relay::decode(&[bytes, &[0]].concat());
+    assert!(matches!(longer, Ok(Relay::Other) | Err(_)), "{longer:?} from {bytes:02x?} and a byte more");
+    // Without these three it is another operation, or somebody else's.
+    for place in 3..entries.len() {
+        let mut fields = entries.clone();
+        let key = fields.remove(place).first().copied().unwrap_or_default();
+        match operation {
+            // An entry is there with its address, and with nothing else.
+            Relay::Roster { index, total, entry: Some(_) } if key == 5 => {
+                let none = Relay::Roster { index: *index, total: *total, entry: None };
+                assert_eq!(Relay::decode(&map(&fields)), Ok(none));
+            }
+            _ => as_it_says(&map(&fields)),
+        }
+        for other in OTHERS {
+            fields.insert(place, [&[key], *other].concat());
+            as_it_says(&map(&fields));
+            fields.remove(place);
+        }
+    }
+}
+
+/// An operation in our own form, from its fields.
+fn map(fields: &[Vec<u8>]) -> Vec<u8> {
+    let head = 0xA0 | u8::try_from(fields.len()).unwrap_or(0);
+    [&[0x82, 0x18, Extension::CODE, head], fields.concat().as_slice()].concat()
+}
+
+/// What is read from a payload in our own form is written as it was.
+fn as_it_says(bytes: &[u8]) {
+    let mut out = [0; PAYLOAD_MAX];
+    // The first entry can be asked for in two ways.
+    if let Ok(operation) = Relay::decode(bytes)
+        && operation != (Relay::RosterRequest { index: 0 })
+    {
+        let length = operation.encode(&mut out).unwrap_or(0);
+        assert_eq!(out.get(..length), Some(bytes), "{operation:?} from {bytes:02x?}");
+    }
 }
 
 /// Any message: what was encoded decodes to the same message.
