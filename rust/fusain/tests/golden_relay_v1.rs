@@ -107,5 +107,8 @@ fn what_is_not_ours_is_ignored_and_what_is_broken_refused() {
     let refused = DecodeError::Field { code: 0x46, field: 3, constraint: Constraint::FieldRequired };
     assert_eq!(Relay::decode(&payload), Err(refused));
     assert_eq!(Relay::decode(&[0x82, 0x18, 0x46, 0x01]), Ok(Relay::Other));
+    // Another version's numbers mean something else.
+    let payload = [0x82, 0x18, 0x46, 0xA3, 0, 0x1A, 0x52, 0x4B, 0x4E, 0x44, 1, 2, 2, 0x15];
+    assert_eq!(Relay::decode(&payload), Ok(Relay::Other));
     assert!(Relay::decode(&[0x82, 0x18, 0x45, 0xF6]).is_err());
 }
