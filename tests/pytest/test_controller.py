@@ -32,6 +32,8 @@ ROOT_MARK = b"root button held"
 PRODUCT = ("--vid", "example.com", "--cid", "heater")
 # Codes of refusals.
 IMAGE_TOO_LARGE, SIGNATURE_INVALID, VERSION_DOWNGRADE = 11, 12, 13
+# Bytes that go into the store at once.
+PAGE = 256
 # The extension's question who somebody is, and its answer.
 EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
@@ -733,28 +735,33 @@ def test_cuts_while_an_image_comes_cost_a_checkpoint_each_and_nothing_of_it_goes
     image = sign(appliance_build, tmp_path / "1.0.0", body, "1.0.0", *PRODUCT)
     size = image.stat().st_size
     address = address_of(appliances[0])
-    # A frame at a time, so that what comes between the moment chosen and the cut is little.
-    points = sorted(rng.sample(range(4_000, size - 60_000), 4))
-    running = rekindle.begin("push", image, "--to", rekindle.url, "--address", address, "--window", "1")
-    kept = []
+    # One small frame at a time, so that what comes between the moment chosen and the cut is little, and never the rest.
+    quarter = (size - 60_000) // 4
+    points = [4_000 + part * quarter + rng.randrange(quarter) for part in range(4)]
+    slowly = ("--window", "1", "--chunk", "64")
+    running = rekindle.begin("push", image, "--to", rekindle.url, "--address", address, *slowly)
+    told, kept = [], []
     for point in points:
-        while running.wait_event("progress")["acknowledged"] < point:
+        while (acknowledged := running.wait_event("progress")["acknowledged"]) < point:
             pass
-        time.sleep(rng.uniform(0, 0.3))
+        told.append(acknowledged)
+        time.sleep(rng.uniform(0, 0.05))
         controller.power_off()
         assert "store: received" not in controller.console(), f"the cut at {point} came too late"
         controller.power_on()
         kept.append(int(controller.wait_console(r"store: read, (\d+) bytes of an image")[1]))
         assert not [sent for sent in wire.sent if sent.startswith(START) or data_end(sent) is not None]
     result = running.finish()
-    print(f"cut behind {points} of {size} bytes, there were {kept}")
+    print(f"cut behind {told} of {size} bytes, there were {kept}")
     print(result)
     assert result.exit_code == DONE, result
     assert result.done["completion"] == "confirmed", result
     assert runs(appliances[0], image)
     assert kept == sorted(kept) and 0 < kept[-1] < size
-    # What is sent again: up to a checkpoint, and what was on its way.
+    # What a cut costs: less than a checkpoint, and a page that was not full yet.
     checkpoint = int(controller_build.config["CONFIG_REKINDLE_CONTROLLER_CHECKPOINT"])
+    assert all(acknowledged < there + checkpoint + PAGE for acknowledged, there in zip(told, kept))
+    # What is sent again: that, and what was on its way.
     assert result.done["bytes_again"] <= len(points) * (checkpoint + 4_096)
     assert result.done["bytes_sent"] - result.done["bytes_again"] == size
     assert starts(wire) == 1
