@@ -708,6 +708,8 @@ def test_a_campaign_is_shown_and_taken_back(
     assert stages[here] == "SETTLED" and stages[away] != "SETTLED", shown
     # There is one image at a time.
     assert rekindle.run("push", images.make("1.0.1"), "--to", rekindle.url, "--all").exit_code == REFUSED
+    # Who is done has nothing to take back, and nobody else's goes with it.
+    assert campaign(rekindle, "cancel", "--address", here)["open"] == 1
     assert campaign(rekindle, "cancel", "--address", away)["open"] == 0
     result = running.finish()
     assert result.exit_code == PARTIAL, result
