@@ -34,6 +34,8 @@ PRODUCT = ("--vid", "example.com", "--cid", "heater")
 IMAGE_TOO_LARGE, SIGNATURE_INVALID, VERSION_DOWNGRADE = 11, 12, 13
 # Bytes that go into the store at once.
 PAGE = 256
+# Records in one file.
+FULL_RECORD = 256
 # The extension's question who somebody is, and its answer.
 EXTENSION, INFO_REQUEST = 0x46, {0: 0x524B4E44, 1: 1, 2: 0}
 
@@ -506,6 +508,31 @@ def test_root_mode_needs_the_button(
     controller.shell("controller root off", r"waits for")
     controller.shell("controller root confirm", r"on record: RootDisabled")
     assert push(rekindle, images.make("1.0.1", key=stranger), address).exit_code == REFUSED
+
+
+def test_the_record_of_root_mode_is_told_from_its_beginning(controller: Controller):
+    """More of it than one file takes, and a power cut in between."""
+    switches = [("allow", "allowed"), ("refuse", "forbidden")] * (FULL_RECORD // 2 + 2)
+    controller.write_flash_end("boot", ROOT_MARK)
+    controller.power_on()
+    controller.wait_ready()
+    controller.shell("controller root confirm", r"on record: RootEnabled")
+    for switch, what in switches:
+        since = controller.console_size()
+        controller.type(f"controller root downgrade {switch}")
+        controller.wait_console(f"on record: Downgrade{what.capitalize()}", since)
+    controller.power_off()
+    controller.write_flash_end("boot", bytes(len(ROOT_MARK)))
+    controller.power_on()
+    controller.wait_ready()
+    controller.shell("controller root off", r"waits for")
+    controller.shell("controller root confirm", r"on record: RootDisabled")
+    expected = ["root mode enabled", *(f"downgrades {what}" for _, what in switches), "root mode disabled"]
+    since = controller.console_size()
+    controller.shell("controller root records", rf"records: {len(expected)}\b")
+    records = re.findall(r"record (\d+): \d+ ms after boot: ([a-z ]+)", controller.console(since))
+    # Typed twice, the command tells it twice.
+    assert records[: len(expected)] == [(str(number), what) for number, what in enumerate(expected, 1)]
 
 
 def test_a_controller_killed_mid_forward_goes_on(
