@@ -8,6 +8,8 @@ use rekindle_session::sender::Report;
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
+    /// It rebooted between its answers: they do not belong together.
+    pub(crate) torn: bool,
     /// The appliance speaks the extension.
     pub(crate) extension: bool,
     /// It runs the stored image.
@@ -28,7 +30,9 @@ impl Found {
         let ours = report
             .outcome
             .filter(|outcome| outcome.target.as_ref() == Some(image_hash) && before != Some(outcome.attempt));
+        let boots = report.info.zip(report.outcome);
         Self {
+            torn: boots.is_some_and(|(info, outcome)| info.boot_number != outcome.boot_number),
             extension: report.info.is_some(),
             runs_target: report.info.is_some_and(|info| info.image_hash == *image_hash),
             confirmed: flag(InfoFlags::CONFIRMED),
@@ -60,6 +64,9 @@ pub(crate) enum Next {
 
 /// Decides. `activated`: ACTIVATE was sent for the stored image, or may have been; `reboot`: with a reboot.
 pub(crate) const fn decide(activated: bool, reboot: bool, found: &Found) -> Next {
+    if found.torn {
+        return Next::Retry(Cause::Silent);
+    }
     match (activated, found.runs_target, found.confirmed) {
         (true, true, true) => return Next::Settle(RosterOutcome::Confirmed),
         (false, true, true) => return Next::Settle(RosterOutcome::AlreadyRunning),
