@@ -29,9 +29,6 @@ const PACKET_GAP: Duration = Duration::from_micros(500);
 /// Free places in the queue below which the core keeps data back.
 const SPARE: usize = 16;
 
-/// Mode of a STATE_COMMAND that stops an appliance for good.
-const EMERGENCY: u32 = 255;
-
 /// A frame that waits for its link, and whether a client sent it.
 type Waiting = (Packet, bool);
 
@@ -99,7 +96,7 @@ pub(crate) fn is_command(packet: &Packet) -> bool {
 
 fn is_emergency(packet: &Packet) -> bool {
     let message = Message::decode(packet.payload());
-    matches!(message, Ok(Message::StateCommand(StateCommand { mode: EMERGENCY, .. })))
+    matches!(message, Ok(Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, .. })))
 }
 
 /// Frames of clients that may wait when this one is added.
