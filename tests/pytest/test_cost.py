@@ -12,8 +12,8 @@ import pytest
 from machine import Build
 from rekindle import ROOT
 
-# The goal for flash is 24 KiB; docs/size.md says how far it is. Until then it may not grow.
-FLASH_CEILING = 26_400
+# With the watchdog.
+FLASH_BUDGET = 24 << 10
 RAM_BUDGET = 8 << 10
 
 # The simulated flash, from which code executes; everything else that is allocated is RAM.
@@ -65,7 +65,7 @@ def without(with_update: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_what_an_update_adds(with_update: Path, without: Path):
     this, that = Size.of(with_update), Size.of(without)
     flash, ram = this.flash - that.flash, this.ram - that.ram
-    print(f"flash: {this.flash:,} - {that.flash:,} = {flash:,} of {FLASH_CEILING:,} bytes")
+    print(f"flash: {this.flash:,} - {that.flash:,} = {flash:,} of {FLASH_BUDGET:,} bytes")
     print(f"RAM: {this.ram:,} - {that.ram:,} = {ram:,} of {RAM_BUDGET:,} bytes")
-    assert flash <= FLASH_CEILING
+    assert flash <= FLASH_BUDGET
     assert ram <= RAM_BUDGET
