@@ -142,10 +142,10 @@ def measure_update(build) -> list[Row]:
 
 
 def measure_signature(build) -> list[Row]:
-    without = Elf(build.program(MEASURED, "signature", "run")).code()
+    without = Elf(build.program(MEASURED, "signature", "run", "signatures")).code()
     rows = []
     for feature, name, shift in [("p256", "ECDSA P-256", 0), ("ed25519", "Ed25519", 0)]:
-        program = build.program(MEASURED, "signature", "run", feature)
+        program = build.program(MEASURED, "signature", "run", "signatures", feature)
         told = run_program(program, shift)
         rows += [
             Row(f"{feature}-code", f"{name}: code", Elf(program).code() - without, "B"),
