@@ -113,9 +113,6 @@ static void event(void *context, const struct rekindle_event *event)
 	case REKINDLE_FAILED:
 		printk("self-test: failed, going back\n");
 		break;
-	case REKINDLE_FRAMING:
-		printk("appliance: no frame\n");
-		break;
 	default:
 		break;
 	}

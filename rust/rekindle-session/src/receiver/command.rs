@@ -64,7 +64,7 @@ impl Receiver {
     }
 
     #[inline(never)]
-    pub(super) fn reject_in(&mut self, state: u8, reason: Reason) {
+    fn reject_in(&mut self, state: u8, reason: Reason) {
         let code = i32::from(state);
         self.reply = Some(Reply::Reject(StateReject { code, reason: Some(reason.number()) }));
     }

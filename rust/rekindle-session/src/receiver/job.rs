@@ -7,7 +7,7 @@
 use super::{Event, Receiver, activate, boot, data, start, verify};
 use crate::journal::record::{KIND_CLOSED, Stage};
 use crate::port::{Area, FlashFault};
-use fusain::{Constraint, OtaState, Reason};
+use fusain::{Constraint, OtaState};
 
 /// The running job, and its step. What a step works on lies in the receiver: so a job fits a register.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +72,6 @@ impl Receiver {
     // By itself: in the loop, the addresses of all that its arms touch would be worked out beforehand.
     #[inline(never)]
     fn turn(&mut self, now_ms: u64) -> bool {
-        if self.wanted.close {
-            self.give_way();
-        }
         // A step moves out of the job and the function that runs it puts the next one in.
         match core::mem::replace(&mut self.job, Job::None) {
             Job::None => return self.take_wanted(),
@@ -88,24 +85,15 @@ impl Receiver {
             Job::Activate(step) => self.run_activate(step),
             Job::Record => {}
         }
-        true
-    }
-
-    /// An emergency does not wait for what an update still has to do: the running job ends where it is, unless the
-    /// bootloader was asked already, or only the end of the job is left.
-    fn give_way(&mut self) {
-        match self.job {
-            Job::Activate(activate::Step::Requested | activate::Step::Done)
-            | Job::Start(start::Step::Begin) => return,
+        // An emergency does not wait for what a job still has to do: its next operation is not begun. What was asked of
+        // the bootloader is noted to the end.
+        if self.wanted.close && self.op.is_some() && !matches!(self.job, Job::Boot(_)) {
             // The attempt is on record, and comes to nothing.
-            Job::Activate(activate::Step::Request) => self.request_failed = true,
-            Job::Activate(_) | Job::Start(_) | Job::Store(_) | Job::Verify(_) => {}
-            Job::None | Job::Boot(_) | Job::Compare | Job::History | Job::Record => return,
+            self.request_failed |= self.op == Some(JobOp::RequestUpgrade);
+            self.op = None;
+            self.job = Job::None;
         }
-        self.job = Job::None;
-        if !self.lent {
-            self.reject_in(self.safety.state, Reason::UnsafeState);
-        }
+        true
     }
 
     /// The answer to the open operation.
