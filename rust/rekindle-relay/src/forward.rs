@@ -319,7 +319,12 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             waits && usize::from(device.link) == index && now_ms >= device.retry_ms
         });
         let Some((slot, _)) = due else { return false };
-        self.retry(slot, Cause::LinkLost);
+        // Not a try of its own, for nothing was tried: those are for what the appliance says.
+        let missed = self.roster.get_mut(slot).map_or(0, |device| {
+            device.missed = device.missed.saturating_add(1);
+            device.missed
+        });
+        self.later(slot, Cause::LinkLost, missed);
         self.drop_unneeded();
         true
     }
@@ -530,10 +535,17 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// Tries again later, or settles: how often and when depends on what went wrong.
     fn retry(&mut self, slot: usize, cause: Cause) {
         let Some(device) = self.roster.get_mut(slot) else { return };
+        device.tries = device.tries.saturating_add(1);
+        let tries = device.tries;
+        self.later(slot, cause, tries);
+    }
+
+    /// Puts off what failed so many times, or settles it.
+    fn later(&mut self, slot: usize, cause: Cause, failed: u8) {
+        let Some(device) = self.roster.get_mut(slot) else { return };
         let (tries, pause_ms) = patience(cause);
         device.cause = cause;
-        device.tries = device.tries.saturating_add(1);
-        if device.tries > tries {
+        if failed > tries {
             // What was activated may yet come up: nobody knows.
             let open = device.stage == Stage::Activating;
             let outcome = if open { RosterOutcome::Unknown } else { RosterOutcome::Failed };

@@ -57,6 +57,8 @@ pub(crate) struct Device {
     pub(crate) go: bool,
     /// It was seen to reboot since ACTIVATE.
     pub(crate) rebooted: bool,
+    /// Looks in vain at its link, which is down.
+    pub(crate) missed: u8,
     /// Reboots seen, the boot number of one that tells none.
     pub(crate) reboots: u8,
     /// The record of an unsigned release stands.
@@ -102,6 +104,7 @@ impl Device {
             offset: 0,
             go: false,
             rebooted: false,
+            missed: 0,
             reboots: 0,
             audited: false,
             abort: false,
@@ -133,7 +136,7 @@ impl Device {
         self.tries = 0;
         (self.auto, self.mode, self.activate, self.reboot) = (auto, mode, auto, true);
         (self.go, self.rebooted, self.audited, self.abort) = (false, false, false, false);
-        self.offset = 0;
+        (self.offset, self.missed) = (0, 0);
         self.retry_ms = 0;
     }
 

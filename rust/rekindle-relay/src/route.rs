@@ -186,7 +186,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         }
         // Who waited for the link alone need not wait any longer.
         let waits = |device: &&mut Device| up && device.link == link && device.cause == Cause::LinkLost;
-        self.roster.iter_mut().map(|(_, device)| device).filter(waits).for_each(|device| device.retry_ms = 0);
+        for device in self.roster.iter_mut().map(|(_, device)| device).filter(waits) {
+            (device.missed, device.retry_ms) = (0, 0);
+        }
     }
 
     /// Takes a frame of a client that is [wanted](Relay::wants); what is not, is dropped as if it had been lost.

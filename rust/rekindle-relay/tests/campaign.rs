@@ -688,3 +688,28 @@ fn the_image_can_be_brought_by_way_of_one_that_cannot_take_it_yet() {
     bench.pass(120_000);
     assert_eq!(bench.entry(other).outcome, RosterOutcome::Confirmed);
 }
+
+#[test]
+fn a_link_that_was_down_uses_up_no_tries() {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let here = bench.add(0, 0xA1, signed(1, &key));
+    let cut_off = bench.add(1, 0xB1, signed(1, &key));
+    bench.pass(2_000);
+    bench.relay.link_down(bench.now_ms, 1);
+    add(&mut bench, &image, here);
+    add(&mut bench, &image, cut_off);
+    upload(&mut bench, &image, here);
+    bench.pass(120_000);
+    assert_eq!(bench.entry(cut_off).cause, Cause::LinkLost);
+    // Then it is silent once: that alone ends nothing.
+    bench.station(cut_off).unplugged = true;
+    bench.relay.link_up(bench.now_ms, 1);
+    bench.pass(30_000);
+    let entry = bench.entry(cut_off);
+    assert_eq!((entry.stage, entry.cause), (Stage::Queued, Cause::Silent));
+    bench.station(cut_off).unplugged = false;
+    settle(&mut bench);
+    assert_eq!(bench.entry(cut_off).outcome, RosterOutcome::Confirmed);
+}
