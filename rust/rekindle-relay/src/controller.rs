@@ -244,7 +244,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     pub fn wants(&self, client: u8) -> bool {
         self.boot.is_over()
             && self.outbox.room() >= 3
-            && !self.own.holds(client)
+            && !self.own.has_command()
             && !self.intake.holds(client)
     }
 

@@ -29,24 +29,13 @@ impl Own {
         Self { served: None, asker: (NOBODY, Address::BROADCAST), len: 0, payload: [0; PAYLOAD_MAX] }
     }
 
-    /// A command waits.
-    const fn has_command(&self) -> bool {
+    /// A command waits. No other is taken meanwhile, from whomever: so everybody comes to their turn.
+    pub(crate) const fn has_command(&self) -> bool {
         self.len > 0
     }
 
-    /// Nothing more is taken from this client for now: a command of it waits, or another one's waits for the answers
-    /// to it. So everybody comes to their turn, and who does not speak with the receiver waits for nothing.
-    pub(crate) fn holds(&self, client: u8) -> bool {
-        let served = self.served.is_some_and(|(served, _)| served == client);
-        self.has_command() && (served || self.asker.0 == client)
-    }
-
-    /// Keeps a command until it is that client's turn. While one of another client waits it counts as lost: a sender
-    /// asks again.
+    /// Keeps a command until it is that client's turn.
     pub(crate) fn keep(&mut self, client: u8, address: Address, payload: &[u8]) {
-        if self.has_command() {
-            return;
-        }
         if let Some(place) = self.payload.get_mut(..payload.len()) {
             place.copy_from_slice(payload);
             (self.asker, self.len) = ((client, address), payload.len());

@@ -533,31 +533,6 @@ fn the_receivers_answers_go_to_whoever_asked() {
 }
 
 #[test]
-fn who_does_not_speak_with_the_receiver_does_not_wait_for_it() {
-    let key = SigningKey::generate_p256().unwrap();
-    let own = Address::new(0xC0);
-    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
-    let mut bench = Bench::new(config, &[trust(&key)]);
-    let appliance = bench.add(0, 0xA1, signed(1, &key));
-    bench.pass(2_000);
-    // The receiver works for the first, the second waits for its turn.
-    bench.client(0, own, &Message::OtaQuery);
-    bench.client(1, own, &Message::OtaQuery);
-    assert!(!bench.relay.wants(0) && !bench.relay.wants(1) && bench.relay.wants(2));
-    bench.down.clear();
-    let stop = Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, argument: None });
-    bench.client(2, appliance, &stop);
-    assert_eq!(bench.sent_to(appliance), [0x20]);
-    // A third that wants the receiver too asks again later; nobody's command is lost for it.
-    bench.client(2, own, &Message::OtaAbort);
-    assert!(bench.relay.wants(2));
-    bench.relay.receiver_rests();
-    bench.run();
-    assert_eq!(bench.to_receiver.len(), 2);
-    assert_eq!(Message::decode(bench.to_receiver.last().unwrap()), Ok(Message::OtaQuery));
-}
-
-#[test]
 fn a_link_that_stays_down_ends_the_wait_and_one_that_comes_back_goes_on_at_once() {
     let key = SigningKey::generate_p256().unwrap();
     for back in [true, false] {
