@@ -17,7 +17,7 @@ use crate::policy::{Approved, Keys};
 use crate::port::{File, Port, StoreFault, StoreOp};
 use crate::record::{AuditKind, AuditRecord, Head, encode_device};
 use crate::root::{RootError, RootMode};
-use crate::roster::{NOBODY, Roster};
+use crate::roster::{Device, NOBODY, Roster};
 use crate::route::{Clients, Subscriptions};
 use crate::session::Session;
 
@@ -536,12 +536,9 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     /// The stored image is of no use: everybody who waited for it has waited in vain.
     pub(crate) fn drop_session(&mut self, outcome: RosterOutcome, cause: Cause) {
         for slot in 0..N {
-            let Some(device) = self.roster.get(slot).filter(|device| device.needs_image()) else {
-                continue;
-            };
-            // It has been asked to install it, and may yet come up with it: nobody knows.
-            let open = device.stage == Stage::Activating;
-            self.give_up(slot, if open { RosterOutcome::Unknown } else { outcome }, cause);
+            if self.roster.get(slot).is_some_and(Device::needs_image) {
+                self.give_up(slot, outcome, cause);
+            }
         }
         self.drop_unneeded();
     }

@@ -546,9 +546,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         let (tries, pause_ms) = patience(cause);
         device.cause = cause;
         if failed > tries {
-            // What was activated may yet come up: nobody knows.
-            let open = device.stage == Stage::Activating;
-            let outcome = if open { RosterOutcome::Unknown } else { RosterOutcome::Failed };
+            let outcome = device.unless_activated(RosterOutcome::Failed);
             let held = matches!(device.stage, Stage::Transferring | Stage::Ready);
             device.abort = held && cause != Cause::Silent;
             self.settle(slot, outcome, cause);

@@ -563,19 +563,17 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         self.answer_status(client, address);
     }
 
-    /// Takes an appliance's plan back, and makes it give up what it has received. What was activated cannot be taken
-    /// back; of one that waits for a reset it is not known then what will come of it.
+    /// Takes an appliance's plan back, and makes it give up what it has received.
     pub(crate) fn cancel(&mut self, slot: usize) {
-        let waits = self.roster.get(slot).is_some_and(Device::waits_for_reset);
-        let outcome = if waits { RosterOutcome::Unknown } else { RosterOutcome::Cancelled };
-        self.give_up(slot, outcome, Cause::None);
+        self.give_up(slot, RosterOutcome::Cancelled, Cause::None);
     }
 
-    /// Ends an appliance's plan where it is; what the appliance has received of the image it is to give up.
+    /// Ends an appliance's plan where it is; what the appliance has received of the image it is to give up. What was
+    /// activated cannot be taken back: then nobody knows what will come of it.
     pub(crate) fn give_up(&mut self, slot: usize, outcome: RosterOutcome, cause: Cause) {
-        if let Some(device) = self.roster.get_mut(slot) {
-            device.abort = device.holds_image();
-        }
+        let Some(device) = self.roster.get_mut(slot) else { return };
+        device.abort = device.holds_image();
+        let outcome = device.unless_activated(outcome);
         self.settle(slot, outcome, cause);
     }
 

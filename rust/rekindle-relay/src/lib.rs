@@ -59,3 +59,4 @@ pub use policy::{Approved, KEYS_MAX, Keys, Release, Target, TrustedKey};
 pub use port::{File, Port, STORE_MAX, StoreFault, StoreOp};
 pub use record::{AuditKind, AuditReader, AuditRecord, When};
 pub use root::{CONFIRM_MS, RootError, RootMode};
+pub use route::is_command;

@@ -7,7 +7,7 @@ use crate::record::{AUDIT_LEN, AuditRecord, Checksum, ENTRY_LEN};
 /// Records in the audit file before it becomes the old one.
 pub const AUDIT_MAX: u32 = 256;
 
-const AUDIT_LEN_U32: u32 = 64;
+pub(crate) const AUDIT_LEN_U32: u32 = 64;
 const _: () = assert!(AUDIT_LEN == 64, "length of a record in both widths");
 
 /// Tries of writing the state before that counts as failed.

@@ -10,7 +10,7 @@ use core::fmt;
 use fusain::relay::{Cause, RosterOutcome, Stage};
 use fusain::{Address, Mode, Version};
 
-use crate::meta::AUDIT_MAX;
+use crate::meta::{AUDIT_LEN_U32, AUDIT_MAX};
 use crate::roster::Device;
 use crate::session::Session;
 use crate::{File, StoreOp};
@@ -25,9 +25,6 @@ pub(crate) const ENTRY_LEN: usize = 72;
 pub(crate) const TAIL_LEN: usize = 4;
 /// Length of an audit record in bytes.
 pub(crate) const AUDIT_LEN: usize = 64;
-/// The same, as a store has it.
-const RECORD: u32 = 64;
-const _: () = assert!(RECORD as usize == AUDIT_LEN);
 
 /// A CRC-32 (ISO-HDLC, as in zlib) over bytes that come in parts, bit by bit: a table costs a kilobyte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,7 +348,7 @@ impl AuditReader {
     pub const fn next_read(&self) -> Option<StoreOp<'static>> {
         let Some(file) = self.file else { return None };
         // At most AUDIT_MAX records.
-        Some(StoreOp::Read { file, offset: self.nth.saturating_mul(RECORD), len: RECORD })
+        Some(StoreOp::Read { file, offset: self.nth.saturating_mul(AUDIT_LEN_U32), len: AUDIT_LEN_U32 })
     }
 
     /// The record that was read. With none, because the file has ended or cannot be read, it goes on with the next file.

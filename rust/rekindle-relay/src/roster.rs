@@ -150,6 +150,14 @@ impl Device {
         }
     }
 
+    /// What an end without a verdict comes to: what was activated may yet come up, and nobody knows.
+    pub(crate) const fn unless_activated(&self, outcome: RosterOutcome) -> RosterOutcome {
+        match self.stage {
+            Stage::Activating => RosterOutcome::Unknown,
+            _ => outcome,
+        }
+    }
+
     pub(crate) fn settle(&mut self, outcome: RosterOutcome, cause: Cause) {
         self.stage = Stage::Settled;
         self.outcome = outcome;
@@ -213,6 +221,11 @@ impl Device {
         }
     }
 
+    /// The version it runs, where it told.
+    pub(crate) fn told_version(&self) -> Option<Version> {
+        self.running.filter(|_| self.running_hash.is_some())
+    }
+
     pub(crate) fn entry(&self) -> RosterEntry {
         RosterEntry {
             address: self.address,
@@ -221,7 +234,7 @@ impl Device {
             outcome: self.outcome,
             cause: self.cause,
             offset: self.offset,
-            version: self.running.filter(|_| self.running_hash.is_some()),
+            version: self.told_version(),
             image_hash: self.running_hash,
         }
     }

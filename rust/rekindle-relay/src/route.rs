@@ -36,6 +36,13 @@ const INTERVAL_RANGE_MS: (u32, u32) = (100, 5_000);
 /// Least time between two questions of ours for one appliance's INFO, in milliseconds.
 const REFRESH_MS: u64 = 1_000;
 
+/// Whether a message is a command for an appliance that is none of an update: it goes down, to the appliance's link, at
+/// any time (PROTOCOL.md §10).
+#[must_use]
+pub const fn is_command(code: u8) -> bool {
+    matches!(code, 0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25)
+}
+
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
@@ -207,7 +214,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
                 self.subscription(client, code, address, payload);
             }
             TelemetryConfig::CODE if router => self.telemetry_config(client, address, payload),
-            0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25 if !router => self.down(client, address, code, payload),
+            _ if is_command(code) && !router => self.down(client, address, code, payload),
             OtaStart::CODE..=OtaQuery::CODE | Extension::CODE | OtaAbort::CODE => match address {
                 // An update is for one device: sent to all, it is dropped (PROTOCOL.md §5).
                 Address::BROADCAST => {}
@@ -525,15 +532,14 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
             .with(InfoFlags::SIGNATURE_CHECKED, !self.root.is_on());
         // Whoever brings the image for a campaign brings it for others too, whatever this one runs and waits for.
         let auto = device.is_some_and(|device| device.auto);
-        let flags = match auto {
-            true => flags.with(InfoFlags::CONFIRMED, true).with(InfoFlags::SWAP_PENDING, false),
-            false => flags,
-        };
+        let flags = flags
+            .with(InfoFlags::CONFIRMED, auto || flags.contains(InfoFlags::CONFIRMED))
+            .with(InfoFlags::SWAP_PENDING, !auto && flags.contains(InfoFlags::SWAP_PENDING));
         let receiving = self.session.as_ref().filter(|_| device.is_some_and(|d| d.needs_image()));
         Info {
             boot_number,
             window: self.config.window,
-            version: device.and_then(|device| device.entry().version).unwrap_or_default(),
+            version: device.and_then(Device::told_version).unwrap_or_default(),
             image_hash: device.filter(|_| !auto).and_then(|d| d.running_hash).unwrap_or_default(),
             flags,
             chunk_max: self.config.chunk_max,

@@ -32,6 +32,19 @@ fn upload(bench: &mut Bench, image: &[u8], address: Address) {
     assert_eq!(bench.push(0, address, brought, image).unwrap().completion, Completion::Verified);
 }
 
+/// A campaign for one appliance whose image was brought a moment ago, and that goes on one exchange at a time.
+fn under_way() -> (Bench, Address) {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    add(&mut bench, &image, appliance);
+    bench.gently = true;
+    upload(&mut bench, &image, appliance);
+    (bench, appliance)
+}
+
 fn settle(bench: &mut Bench) {
     for _ in 0..1_000 {
         if campaign(bench).open == 0 {
@@ -224,14 +237,7 @@ fn the_controller_goes_on_after_a_cut_at_any_operation_of_its_store() {
 
 #[test]
 fn an_appliance_takes_the_image_up_again_where_it_was_when_the_controller_comes_back() {
-    let key = SigningKey::generate_p256().unwrap();
-    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-    let image = signed(2, &key);
-    let appliance = bench.add(0, 0xA1, signed(1, &key));
-    bench.pass(2_000);
-    add(&mut bench, &image, appliance);
-    bench.gently = true;
-    upload(&mut bench, &image, appliance);
+    let (mut bench, appliance) = under_way();
     while bench.entry(appliance).offset < 5_000 {
         bench.step(u64::MAX);
     }
@@ -246,14 +252,7 @@ fn an_appliance_takes_the_image_up_again_where_it_was_when_the_controller_comes_
 
 #[test]
 fn what_was_activated_before_the_controller_went_is_confirmed_when_it_comes_back() {
-    let key = SigningKey::generate_p256().unwrap();
-    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-    let image = signed(2, &key);
-    let appliance = bench.add(0, 0xA1, signed(1, &key));
-    bench.pass(2_000);
-    add(&mut bench, &image, appliance);
-    bench.gently = true;
-    upload(&mut bench, &image, appliance);
+    let (mut bench, appliance) = under_way();
     while !bench.sent_to(appliance).contains(&0x43) {
         bench.step(u64::MAX);
     }
@@ -267,14 +266,7 @@ fn what_was_activated_before_the_controller_went_is_confirmed_when_it_comes_back
 
 #[test]
 fn what_is_cancelled_is_given_up_on_the_appliance_too() {
-    let key = SigningKey::generate_p256().unwrap();
-    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-    let image = signed(2, &key);
-    let appliance = bench.add(0, 0xA1, signed(1, &key));
-    bench.pass(2_000);
-    add(&mut bench, &image, appliance);
-    bench.gently = true;
-    upload(&mut bench, &image, appliance);
+    let (mut bench, appliance) = under_way();
     while bench.entry(appliance).offset < 1_000 {
         bench.step(u64::MAX);
     }
@@ -608,14 +600,7 @@ fn one_that_waits_for_its_reset_does_not_keep_others_from_their_images() {
 
 #[test]
 fn other_commands_do_not_come_between_an_appliance_and_its_update() {
-    let key = SigningKey::generate_p256().unwrap();
-    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-    let image = signed(2, &key);
-    let appliance = bench.add(0, 0xA1, signed(1, &key));
-    bench.pass(2_000);
-    add(&mut bench, &image, appliance);
-    bench.gently = true;
-    upload(&mut bench, &image, appliance);
+    let (mut bench, appliance) = under_way();
     while bench.entry(appliance).stage != Stage::Transferring {
         bench.pass(10);
     }

@@ -10,11 +10,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fusain::{Address, Extension, message_code};
-use rekindle_relay::{Config, ConfigError, Event, LinkConfig, Output, Port, Relay, Routing};
+use rekindle_relay::{Config, ConfigError, Event, LinkConfig, Output, Port, Relay, Routing, is_command};
 
 use crate::config::Settings;
 use crate::limits::{APPLIANCES_MAX, CLIENTS_MAX, LINK_CLIENT_PACE};
-use crate::link::{LinkOut, is_command};
+use crate::link::LinkOut;
 use crate::packet::Packet;
 use crate::store::DirStore;
 use clients::Clients;
@@ -277,13 +277,14 @@ impl<const L: usize> Engine<L> {
 fn is_passed(packet: &Packet) -> bool {
     let question =
         |packet: &Packet| matches!(Extension::decode(packet.payload()), Ok(Extension::OutcomeRequest { .. }));
-    packet.address != Address::STATELESS && (is_command(packet) || question(packet))
+    let command = message_code(packet.payload()).is_ok_and(is_command);
+    packet.address != Address::STATELESS && (command || question(packet))
 }
 
 /// The same where routing is transparent.
 fn is_passed_or_update(packet: &Packet) -> bool {
-    let update = matches!(message_code(packet.payload()), Ok(0x40..=0x4F));
-    packet.address != Address::STATELESS && (is_command(packet) || update)
+    let passed = |code| is_command(code) || matches!(code, 0x40..=0x4F);
+    packet.address != Address::STATELESS && message_code(packet.payload()).is_ok_and(passed)
 }
 
 /// The links that a client's frame goes to have room for it.

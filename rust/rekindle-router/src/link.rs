@@ -89,11 +89,6 @@ impl LinkOut {
     }
 }
 
-/// What a client may send to an appliance at any time.
-pub(crate) fn is_command(packet: &Packet) -> bool {
-    matches!(message_code(packet.payload()), Ok(0x10..=0x13 | 0x16 | 0x17 | 0x20..=0x25))
-}
-
 fn is_emergency(packet: &Packet) -> bool {
     let message = Message::decode(packet.payload());
     matches!(message, Ok(Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, .. })))

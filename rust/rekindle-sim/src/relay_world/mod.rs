@@ -232,18 +232,24 @@ impl<'k> World<'k> {
         let wanted = self.stations.iter().map(|s| s.address).chain(self.absent.iter().copied()).collect();
         self.witness.begin(made);
         self.client.begin(self.now_ms, wanted);
+        self.go_on(made, |world| world.client.phase == Phase::Over)?;
+        let relay = self.relay.as_ref().expect("it has just answered");
+        let entries: Vec<_> = relay.roster().collect();
+        let checked = self.witness.over(&self.client.planned, &entries);
+        checked.map_err(|(invariant, seen)| self.broken(invariant, seen))
+    }
+
+    /// Lets time go by until it is over, which takes hours at most.
+    fn go_on(&mut self, made: &'k Made, over: impl Fn(&Self) -> bool) -> Result<(), Broken> {
         let limit_ms = self.now_ms + CAMPAIGN_MS;
-        while self.client.phase != Phase::Over {
+        while !over(self) {
             let wake_ms = self.turn(made)?;
             if self.now_ms >= limit_ms {
                 return Err(self.broken(Invariant::Progress, format!("{:?}", self.client.phase)));
             }
             self.now_ms = wake_ms.unwrap_or(self.now_ms + 1_000).max(self.now_ms + 1);
         }
-        let relay = self.relay.as_ref().expect("it has just answered");
-        let entries: Vec<_> = relay.roster().collect();
-        let checked = self.witness.over(&self.client.planned, &entries);
-        checked.map_err(|(invariant, seen)| self.broken(invariant, seen))
+        Ok(())
     }
 
     /// Somebody pushes an image to the first appliance, and again until it is there or refused.
@@ -252,15 +258,9 @@ impl<'k> World<'k> {
         let (address, base) = (station.address, station.base);
         self.witness.begin(made);
         self.client.begin_push(self.now_ms, address);
-        let limit_ms = self.now_ms + CAMPAIGN_MS;
         // The controller may still watch when whoever pushes knows already, or has given up.
-        while self.client.phase != Phase::Over || self.relay.as_ref().is_none_or(|relay| works(relay)) {
-            let wake_ms = self.turn(made)?;
-            if self.now_ms >= limit_ms {
-                return Err(self.broken(Invariant::Progress, format!("{:?}", self.client.phase)));
-            }
-            self.now_ms = wake_ms.unwrap_or(self.now_ms + 1_000).max(self.now_ms + 1);
-        }
+        let rests = |world: &Self| world.relay.as_ref().is_some_and(|relay| !works(relay));
+        self.go_on(made, |world| world.client.phase == Phase::Over && rests(world))?;
         let runs = running(&mut self.stations[0]);
         self.summary.pushes += u32::from(self.client.completion.is_some());
         let finding = self.witness.pushed(address, self.client.completion.take(), runs, base);
