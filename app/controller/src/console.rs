@@ -62,7 +62,10 @@ pub(crate) fn command(controller: &mut Controller, telling: &mut Option<Telling>
         }
         word::DOWNGRADE_ON => switched("downgrades allowed", controller.core().root_downgrade(true)),
         word::DOWNGRADE_OFF => switched("downgrades refused", controller.core().root_downgrade(false)),
-        word::RECORDS => *telling = Some(Telling::default()),
+        // Asked for again while it is being told, it is not begun anew.
+        word::RECORDS => {
+            telling.get_or_insert_default();
+        }
         _ => {}
     }
 }

@@ -122,7 +122,7 @@ pub struct Relay<const N: usize = 16, const L: usize = 2, const C: usize = 4> {
     /// The image file is to be removed.
     pub(crate) cleanup: bool,
     pub(crate) outbox: Outbox,
-    pub(crate) own: Own,
+    pub(crate) own: Own<C>,
     /// A plan that is answered when it is durable.
     pub(crate) planned: Option<Planned>,
     op: Option<Owner>,
@@ -204,8 +204,8 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
         if let Some(event) = self.outbox.take_event() {
             return Output::Event(event);
         }
-        if self.own.is_next() {
-            return Output::ToReceiver { payload: self.own.take() };
+        if let Some(client) = self.own.next() {
+            return Output::ToReceiver { payload: self.own.take(client) };
         }
         let until_ms = Some(self.wake_ms());
         if self.outbox.has_frame() {
@@ -244,7 +244,7 @@ impl<const N: usize, const L: usize, const C: usize> Relay<N, L, C> {
     pub fn wants(&self, client: u8) -> bool {
         self.boot.is_over()
             && self.outbox.room() >= 3
-            && !self.own.has_command()
+            && !self.own.holds(client)
             && !self.intake.holds(client)
     }
 

@@ -485,7 +485,7 @@ fn the_receivers_answers_go_to_whoever_asked() {
     bench.client(2, Address::STATELESS, &Message::Extension(Extension::InfoRequest));
     assert_eq!(bench.to_receiver.len(), 2);
     assert!(bench.relay.awaits_receiver());
-    assert!(!bench.relay.wants(1) && !bench.relay.wants(2), "who came later waits");
+    assert!(bench.relay.wants(1) && !bench.relay.wants(2), "who came later waits");
     for state in [OtaState::Receiving, OtaState::Received] {
         bench.relay.answer(&status(state));
         bench.run();
@@ -522,6 +522,59 @@ fn the_receivers_answers_go_to_whoever_asked() {
     bench.relay.receiver_rests();
     bench.run();
     assert_eq!(bench.to_receiver.len(), 5);
+}
+
+#[test]
+fn who_does_not_speak_with_the_receiver_does_not_wait_for_it() {
+    let key = SigningKey::generate_p256().unwrap();
+    let own = Address::new(0xC0);
+    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[trust(&key)]);
+    let appliance = bench.add(0, 0xA1, signed(1, &key));
+    bench.pass(2_000);
+    // The receiver works for the first; the second waits for its turn.
+    bench.client(0, own, &Message::OtaQuery);
+    bench.client(1, own, &Message::OtaQuery);
+    assert!(bench.relay.wants(0) && !bench.relay.wants(1) && bench.relay.wants(2));
+    bench.down.clear();
+    let stop = Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, argument: None });
+    for client in [0, 2] {
+        bench.client(client, appliance, &stop);
+        assert_eq!(bench.sent_to(appliance), [0x20]);
+        bench.down.clear();
+    }
+}
+
+#[test]
+fn the_receiver_serves_everybody_in_turn() {
+    let key = SigningKey::generate_p256().unwrap();
+    let own = Address::new(0xC0);
+    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
+    let mut bench = Bench::new(config, &[trust(&key)]);
+    bench.client(0, own, &Message::OtaQuery);
+    // Three have something to say, the first among them: it is no longer passed on as soon as others wait.
+    bench.client(2, own, &Message::Extension(Extension::InfoRequest));
+    bench.client(0, own, &Message::OtaQuery);
+    bench.client(1, own, &Message::OtaAbort);
+    assert_eq!(bench.to_receiver.len(), 1);
+    for (turn, expected) in
+        [(2, Message::OtaAbort), (3, Message::Extension(Extension::InfoRequest)), (4, Message::OtaQuery)]
+    {
+        assert!(bench.relay.awaits_receiver());
+        bench.relay.receiver_rests();
+        bench.run();
+        assert_eq!(
+            (bench.to_receiver.len(), Message::decode(bench.to_receiver.last().unwrap())),
+            (turn, Ok(expected))
+        );
+    }
+    assert!(!bench.relay.awaits_receiver());
+    // Who goes takes along what waited.
+    bench.client(1, own, &Message::OtaAbort);
+    bench.relay.client_closed(1);
+    bench.relay.receiver_rests();
+    bench.run();
+    assert_eq!(bench.to_receiver.len(), 4);
 }
 
 #[test]

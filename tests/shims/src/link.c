@@ -22,24 +22,31 @@ ZTEST(link, test_read_without_bytes_times_out)
 	zassert_true(rekindle_uptime_ms() >= before + 30);
 }
 
+/* What was sent comes back, all of it. */
+static void expect_back(const uint8_t *sent, uint8_t *back, size_t len)
+{
+	size_t got = 0;
+
+	while (got < len) {
+		size_t n = rekindle_link_read(back + got, len - got, 5000);
+
+		zassert_not_equal(n, 0, "%zu of %zu bytes came back", got, len);
+		got += n;
+	}
+	zassert_mem_equal(sent, back, len);
+}
+
 /* More at once than the ring holds to send, and as much as it holds to receive. */
 ZTEST(link, test_everything_comes_back)
 {
 	static uint8_t sent[CONFIG_REKINDLE_LINK_RX_SIZE];
 	static uint8_t back[CONFIG_REKINDLE_LINK_RX_SIZE];
-	size_t got = 0;
 
 	rekindle_random(sent, sizeof(sent));
 	zassert_ok(rekindle_link_write(sent, sizeof(sent), -1));
 	zassert_ok(rekindle_link_drain(1000));
 	/* All of it waits in the ring while nobody reads. */
-	while (got < sizeof(back)) {
-		size_t n = rekindle_link_read(back + got, sizeof(back) - got, 5000);
-
-		zassert_not_equal(n, 0, "%zu of %zu bytes came back", got, sizeof(back));
-		got += n;
-	}
-	zassert_mem_equal(sent, back, sizeof(sent));
+	expect_back(sent, back, sizeof(sent));
 	zassert_equal(rekindle_link_overruns(), 0);
 }
 
@@ -52,7 +59,6 @@ ZTEST(link, test_drain_waits_for_what_was_queued)
 {
 	uint8_t sent[32];
 	uint8_t back[sizeof(sent)];
-	size_t got = 0;
 	uint64_t before;
 	int rc;
 
@@ -71,13 +77,7 @@ ZTEST(link, test_drain_waits_for_what_was_queued)
 	zassert_ok(rekindle_link_drain(1000));
 	/* Now there is nothing to wait for. */
 	zassert_ok(rekindle_link_drain(0));
-	while (got < sizeof(back)) {
-		size_t n = rekindle_link_read(back + got, sizeof(back) - got, 5000);
-
-		zassert_not_equal(n, 0, "%zu of %zu bytes came back", got, sizeof(back));
-		got += n;
-	}
-	zassert_mem_equal(sent, back, sizeof(sent));
+	expect_back(sent, back, sizeof(sent));
 }
 
 ZTEST(link, test_capacity_is_the_configured_one)
