@@ -531,7 +531,7 @@ def test_the_record_of_root_mode_is_told_from_its_beginning(controller: Controll
     since = controller.console_size()
     controller.shell("controller root records", rf"records: {len(expected)}\b")
     records = re.findall(r"record (\d+): \d+ ms after boot \w{4}: ([a-z ]+)", controller.console(since))
-    # Typed twice, the command tells it twice.
+    # Typed again when it has been told, the command tells it again.
     assert records[: len(expected)] == [(str(number), what) for number, what in enumerate(expected, 1)]
 
 
