@@ -58,10 +58,8 @@ impl<const C: usize> Own<C> {
     /// The clients with a command that waits, in the order of their turns.
     fn waiting(&self) -> impl Iterator<Item = Asker> {
         let clients = (0..=u8::MAX).zip(&self.waiting);
-        let (before, behind) = (clients.clone(), clients);
-        let in_turn = behind
-            .filter(|(client, _)| *client > self.last)
-            .chain(before.filter(|(client, _)| *client <= self.last));
+        let next = usize::from(self.last) + 1;
+        let in_turn = clients.clone().skip(next).chain(clients.take(next));
         in_turn.filter(|(_, command)| command.len > 0).map(|(client, command)| (client, command.address))
     }
 

@@ -45,6 +45,29 @@ fn under_way() -> (Bench, Address) {
     (bench, appliance)
 }
 
+const OWN: Address = Address::new(0xC0);
+
+/// A controller that takes its own image too, at [`OWN`].
+fn updating_itself(key: &SigningKey) -> Bench {
+    let config = Config { updates_itself: true, own: Some(OWN), ..Config::new(100_000) };
+    Bench::new(config, &[trust(key)])
+}
+
+/// A campaign for two, one of them on a link that went down before the image was brought.
+fn one_cut_off() -> (Bench, Address, Address) {
+    let key = SigningKey::generate_p256().unwrap();
+    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
+    let image = signed(2, &key);
+    let here = bench.add(0, 0xA1, signed(1, &key));
+    let cut_off = bench.add(1, 0xB1, signed(1, &key));
+    bench.pass(2_000);
+    bench.relay.link_down(bench.now_ms, 1);
+    add(&mut bench, &image, here);
+    add(&mut bench, &image, cut_off);
+    upload(&mut bench, &image, here);
+    (bench, here, cut_off)
+}
+
 fn settle(bench: &mut Bench) {
     for _ in 0..1_000 {
         if campaign(bench).open == 0 {
@@ -353,15 +376,14 @@ fn what_cannot_be_planned_is_refused_by_name() {
 #[test]
 fn the_controller_itself_comes_last() {
     let key = SigningKey::generate_p256().unwrap();
-    let config = Config { updates_itself: true, own: Some(Address::new(0xC0)), ..Config::new(100_000) };
-    let mut bench = Bench::new(config, &[trust(&key)]);
+    let mut bench = updating_itself(&key);
     let image = signed(2, &key);
     let appliance = bench.add(0, 0xA1, signed(1, &key));
     bench.pass(2_000);
     bench.up.clear();
     add(&mut bench, &image, appliance);
     // Its own image may come, but it is not activated.
-    bench.client(2, Address::new(0xC0), &Message::OtaQuery);
+    bench.client(2, OWN, &Message::OtaQuery);
     assert_eq!(Message::decode(bench.to_receiver.last().unwrap()), Ok(Message::OtaQuery));
     bench.relay.receiver_rests();
     let activate = Message::OtaActivate(OtaActivate { mode: Mode::Test, reboot: true });
@@ -473,15 +495,12 @@ fn status(state: OtaState) -> Vec<u8> {
 
 #[test]
 fn the_receivers_answers_go_to_whoever_asked() {
-    let key = SigningKey::generate_p256().unwrap();
-    let own = Address::new(0xC0);
-    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
-    let mut bench = Bench::new(config, &[trust(&key)]);
+    let mut bench = updating_itself(&SigningKey::generate_p256().unwrap());
     bench.pass(2_000);
     bench.up.clear();
     // Two commands of one client are on their way to the receiver when another one asks, and the first once more.
-    bench.client(1, own, &Message::OtaQuery);
-    bench.client(1, own, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaQuery);
     bench.client(2, Address::STATELESS, &Message::Extension(Extension::InfoRequest));
     assert_eq!(bench.to_receiver.len(), 2);
     assert!(bench.relay.awaits_receiver());
@@ -489,14 +508,14 @@ fn the_receivers_answers_go_to_whoever_asked() {
     for state in [OtaState::Receiving, OtaState::Received] {
         bench.relay.answer(&status(state));
         bench.run();
-        assert_eq!(bench.answer(1), (own, status(state)));
+        assert_eq!(bench.answer(1), (OWN, status(state)));
     }
     assert_eq!(bench.to_receiver.len(), 2, "there may be more to say");
     bench.relay.receiver_rests();
     bench.run();
     assert_eq!(bench.to_receiver.len(), 3);
     assert!(bench.relay.wants(1) && !bench.relay.awaits_receiver());
-    bench.client(1, own, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaQuery);
     bench.relay.answer(&status(OtaState::Idle));
     bench.run();
     assert_eq!(bench.answer(2), (Address::STATELESS, status(OtaState::Idle)));
@@ -505,7 +524,7 @@ fn the_receivers_answers_go_to_whoever_asked() {
     // The client whose turn it is goes, and another one comes in its place: what was for the one is not for the other.
     bench.relay.client_closed(1);
     bench.relay.client_opened(1);
-    bench.client(1, own, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaQuery);
     assert_eq!(bench.to_receiver.len(), 4);
     bench.relay.answer(&status(OtaState::Activated));
     bench.run();
@@ -514,9 +533,9 @@ fn the_receivers_answers_go_to_whoever_asked() {
     bench.run();
     bench.relay.answer(&status(OtaState::Verified));
     bench.run();
-    assert_eq!(bench.answer(1), (own, status(OtaState::Verified)));
+    assert_eq!(bench.answer(1), (OWN, status(OtaState::Verified)));
     // One that goes before its turn has come is not served, and keeps nobody.
-    bench.client(3, own, &Message::OtaQuery);
+    bench.client(3, OWN, &Message::OtaQuery);
     bench.relay.client_closed(3);
     assert!(bench.relay.wants(1));
     bench.relay.receiver_rests();
@@ -527,14 +546,12 @@ fn the_receivers_answers_go_to_whoever_asked() {
 #[test]
 fn who_does_not_speak_with_the_receiver_does_not_wait_for_it() {
     let key = SigningKey::generate_p256().unwrap();
-    let own = Address::new(0xC0);
-    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
-    let mut bench = Bench::new(config, &[trust(&key)]);
+    let mut bench = updating_itself(&key);
     let appliance = bench.add(0, 0xA1, signed(1, &key));
     bench.pass(2_000);
     // The receiver works for the first; the second waits for its turn.
-    bench.client(0, own, &Message::OtaQuery);
-    bench.client(1, own, &Message::OtaQuery);
+    bench.client(0, OWN, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaQuery);
     assert!(bench.relay.wants(0) && !bench.relay.wants(1) && bench.relay.wants(2));
     bench.down.clear();
     let stop = Message::StateCommand(StateCommand { mode: StateCommand::EMERGENCY, argument: None });
@@ -547,15 +564,12 @@ fn who_does_not_speak_with_the_receiver_does_not_wait_for_it() {
 
 #[test]
 fn the_receiver_serves_everybody_in_turn() {
-    let key = SigningKey::generate_p256().unwrap();
-    let own = Address::new(0xC0);
-    let config = Config { updates_itself: true, own: Some(own), ..Config::new(100_000) };
-    let mut bench = Bench::new(config, &[trust(&key)]);
-    bench.client(0, own, &Message::OtaQuery);
+    let mut bench = updating_itself(&SigningKey::generate_p256().unwrap());
+    bench.client(0, OWN, &Message::OtaQuery);
     // Three have something to say, the first among them: it is no longer passed on as soon as others wait.
-    bench.client(2, own, &Message::Extension(Extension::InfoRequest));
-    bench.client(0, own, &Message::OtaQuery);
-    bench.client(1, own, &Message::OtaAbort);
+    bench.client(2, OWN, &Message::Extension(Extension::InfoRequest));
+    bench.client(0, OWN, &Message::OtaQuery);
+    bench.client(1, OWN, &Message::OtaAbort);
     assert_eq!(bench.to_receiver.len(), 1);
     for (turn, expected) in
         [(2, Message::OtaAbort), (3, Message::Extension(Extension::InfoRequest)), (4, Message::OtaQuery)]
@@ -570,7 +584,7 @@ fn the_receiver_serves_everybody_in_turn() {
     }
     assert!(!bench.relay.awaits_receiver());
     // Who goes takes along what waited.
-    bench.client(1, own, &Message::OtaAbort);
+    bench.client(1, OWN, &Message::OtaAbort);
     bench.relay.client_closed(1);
     bench.relay.receiver_rests();
     bench.run();
@@ -579,17 +593,8 @@ fn the_receiver_serves_everybody_in_turn() {
 
 #[test]
 fn a_link_that_stays_down_ends_the_wait_and_one_that_comes_back_goes_on_at_once() {
-    let key = SigningKey::generate_p256().unwrap();
     for back in [true, false] {
-        let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-        let image = signed(2, &key);
-        let here = bench.add(0, 0xA1, signed(1, &key));
-        let cut_off = bench.add(1, 0xB1, signed(1, &key));
-        bench.pass(2_000);
-        bench.relay.link_down(bench.now_ms, 1);
-        add(&mut bench, &image, here);
-        add(&mut bench, &image, cut_off);
-        upload(&mut bench, &image, here);
+        let (mut bench, here, cut_off) = one_cut_off();
         bench.pass(60_000);
         let entry = bench.entry(cut_off);
         assert_eq!((entry.stage, entry.cause), (Stage::Queued, Cause::LinkLost));
@@ -704,16 +709,7 @@ fn the_image_can_be_brought_by_way_of_one_that_cannot_take_it_yet() {
 
 #[test]
 fn a_link_that_was_down_uses_up_no_tries() {
-    let key = SigningKey::generate_p256().unwrap();
-    let mut bench = Bench::new(Config::new(100_000), &[trust(&key)]);
-    let image = signed(2, &key);
-    let here = bench.add(0, 0xA1, signed(1, &key));
-    let cut_off = bench.add(1, 0xB1, signed(1, &key));
-    bench.pass(2_000);
-    bench.relay.link_down(bench.now_ms, 1);
-    add(&mut bench, &image, here);
-    add(&mut bench, &image, cut_off);
-    upload(&mut bench, &image, here);
+    let (mut bench, _, cut_off) = one_cut_off();
     bench.pass(120_000);
     assert_eq!(bench.entry(cut_off).cause, Cause::LinkLost);
     // Then it is silent once: that alone ends nothing.
