@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from machine import Build, Machine
@@ -26,9 +29,10 @@ class Controller(Machine):
 
     def __init__(self, build: Build, directory: Path):
         super().__init__(build, directory)
-        self._tcp, self._web = free_port(), free_port()
+        self._tcp, self._web, self._qmp = free_port(), free_port(), free_port()
         forwards = ((self._tcp, TCP), (self._web, WEB))
         self.network = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in forwards)
+        self.extra_arguments = ["-qmp", f"tcp:127.0.0.1:{self._qmp},server=on,wait=off"]
 
     @property
     def url(self) -> str:
@@ -47,6 +51,22 @@ class Controller(Machine):
 
     def connect_web(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._web))
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Its processor stands still, and what comes over the network waits, to be there all at once."""
+        with socket.create_connection(("127.0.0.1", self._qmp)) as qmp:
+            answers = qmp.makefile("r")
+
+            def execute(command: str) -> None:
+                qmp.sendall(json.dumps({"execute": command}).encode())
+                while "return" not in (answer := json.loads(answers.readline())):
+                    assert "error" not in answer, answer
+
+            execute("qmp_capabilities")
+            execute("stop")
+            yield
+            execute("cont")
 
     def wait_ready(self) -> None:
         self.wait_console(r"store: read,")
