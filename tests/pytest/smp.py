@@ -30,7 +30,8 @@ class Smp:
     """The client, for as long as the device keeps its power."""
 
     def __init__(self, machine: Machine):
-        self._client = mcumgr_toolkit.MCUmgrClient.serial(machine.smp_port, timeout_ms=20_000)
+        # A request that is lost is repeated before the device takes the slot back (tests/update/smp.conf).
+        self._client = mcumgr_toolkit.MCUmgrClient.serial(machine.smp_port, timeout_ms=8_000)
         self._client.set_retries(2)
         # What tests/update and MCUboot have room for.
         self._client.set_frame_size(1024)

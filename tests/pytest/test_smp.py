@@ -24,6 +24,8 @@ IDLE, UPDATE_IN_PROGRESS = 1, 4
 
 @pytest.fixture
 def smp(machine: Machine, rekindle: Rekindle) -> Smp:
+    # Refused until the appliance has come up.
+    machine.shell("rekindle status", r"\bfree\b")
     return Smp(machine)
 
 
