@@ -454,6 +454,15 @@ pub fn image_hash(image: &[u8]) -> [u8; 32] {
     mcuboot_image::Image::parse_exact(image).unwrap().summary().image_hash
 }
 
+/// What a controller that takes its own image too is called.
+pub const OWN: Address = Address::new(0xC0);
+
+/// A controller that takes its own image too, at [`OWN`].
+pub fn updating_itself(key: &SigningKey) -> Bench {
+    let config = Config { updates_itself: true, own: Some(OWN), ..Config::new(100_000) };
+    Bench::new(config, &[trust(key)])
+}
+
 pub fn plan(image: &[u8]) -> Plan {
     Plan::push(image.len() as u32, digest(image), Some(image_hash(image)))
 }
