@@ -24,7 +24,7 @@ IDLE, UPDATE_IN_PROGRESS = 1, 4
 
 @pytest.fixture
 def smp(machine: Machine, rekindle: Rekindle) -> Smp:
-    # Refused until the appliance has come up.
+    # Until it has come up it says that it is busy.
     machine.shell("rekindle status", r"\bfree\b")
     return Smp(machine)
 
